@@ -71,3 +71,7 @@ func aligned(p unsafe.Pointer, to uintptr) {
 		panic(fmt.Sprintf("mem: %p is not aligned to %d bytes", p, to))
 	}
 }
+
+// Addr returns the address of p for a system call. p must be in a mapping or
+// on the heap, and stay reachable until the call has returned.
+func Addr(p *atomic.Uint32) uintptr { return uintptr(unsafe.Pointer(p)) }

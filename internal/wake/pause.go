@@ -1,0 +1,6 @@
+//go:build amd64 || arm64
+
+package wake
+
+// Pause tells the CPU that this is a spin loop.
+func Pause()

@@ -1,0 +1,339 @@
+// Package wake lets a goroutine sleep until another node rings its bell, and
+// rings bells.
+//
+// A bell is a 32-bit counter in shared memory. Who wants to sleep reads it
+// ([Sleeper.Prepare]), announces the sleep in a word of its ring, looks once
+// more whether there is something to do, and sleeps while the counter has not
+// changed ([Sleeper.Sleep]). Who has news raises the counter after the news is
+// visible, if the sleep was announced ([Ring]). So a ring is never lost, and a
+// peer that is awake costs no system call.
+//
+// Two ways to sleep look the same to the ringer. A *direct* sleeper is a thread
+// in futex(2) on its own bell: the fastest way, for few. A *pooled* sleeper is
+// a goroutine on a channel; its bell refers to the bell of its node, on which
+// one goroutine of the process sleeps for all: for many sleepers, and for one
+// goroutine that waits on several bells.
+package wake
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/sys"
+)
+
+// DefaultSpin is how long a waiter looks before it sleeps.
+const DefaultSpin = 25 * time.Microsecond
+
+// maxDirect is how many goroutines of a process may sleep in futex(2), each on
+// a thread of its own.
+const maxDirect = 16
+
+// Policy is how a goroutine waits.
+type Policy struct {
+	Spin     time.Duration // 0: DefaultSpin; negative: sleep at once
+	BusyPoll bool          // never sleep
+	Pinned   bool          // the goroutine is locked to its thread: never call Go's scheduler
+}
+
+// Bell is the counter that a sleeper sleeps on, and its reference: 0, or the
+// number of the node, plus one, whose bell wants to be rung too.
+type Bell struct{ Word, Ref *atomic.Uint32 }
+
+// Ring wakes whoever sleeps on b. node returns the bell of a node, nil if
+// there is no such node: the reference is a peer's word.
+func Ring(b Bell, node func(slot int) *atomic.Uint32) {
+	b.Word.Add(1)
+	ref := b.Ref.Load()
+	if ref == 0 {
+		sys.FutexWake(mem.Addr(b.Word))
+		return
+	}
+	if n := node(int(ref) - 1); n != nil {
+		n.Add(1)
+		sys.FutexWake(mem.Addr(n))
+	}
+}
+
+// Spinner is one wait's budget of looking.
+type Spinner struct {
+	policy Policy
+	start  time.Time
+	n      uint
+}
+
+// Begin starts a wait under policy p.
+func (p Policy) Begin() Spinner { return Spinner{policy: p} }
+
+// Next rests a moment between two looks. It returns false when the time to
+// look is used up and the waiter should sleep.
+func (s *Spinner) Next() bool {
+	s.n++
+	if s.n&31 != 0 {
+		if s.policy.Spin < 0 && !s.policy.BusyPoll {
+			return false
+		}
+		Pause()
+		return true
+	}
+	// The peer may wait for this very CPU.
+	if !s.policy.Pinned {
+		runtime.Gosched()
+	}
+	sys.Yield()
+	if s.policy.BusyPoll {
+		return true
+	}
+	if s.start.IsZero() {
+		s.start = time.Now()
+		return true
+	}
+	budget := s.policy.Spin
+	if budget == 0 {
+		budget = DefaultSpin
+	}
+	return time.Since(s.start) < budget
+}
+
+// Looks reports how often Next was called: a busy poller looks at its context
+// every so often.
+func (s *Spinner) Looks() uint { return s.n }
+
+// ErrClosed is what Sleep returns when its Pool was closed.
+var ErrClosed = errors.New("wake: closed")
+
+// Sleeper is the place of one endpoint to sleep at. One goroutine at a time
+// uses it.
+type Sleeper struct {
+	pool   *Pool
+	bell   Bell
+	pinned bool
+	seen   uint32
+	pooled bool
+	ch     chan struct{}
+
+	// The context whose end rings the bell, kept from one wait to the next,
+	// because most waits have the same one.
+	ctx  context.Context
+	stop func() bool
+}
+
+// NewSleeper makes a place to sleep on bell b.
+func (p *Pool) NewSleeper(b Bell, policy Policy) *Sleeper {
+	return &Sleeper{pool: p, bell: b, pinned: policy.Pinned}
+}
+
+// Prepare must come before the sleep is announced.
+func (s *Sleeper) Prepare() {
+	s.seen = s.bell.Word.Load()
+	s.pooled = !s.pinned && s.pool.direct.Add(1) > maxDirect
+	if s.pooled {
+		s.pool.direct.Add(-1)
+		if s.ch == nil {
+			s.ch = make(chan struct{}, 1)
+		}
+		s.pool.add(s, s.ch)
+	} else {
+		s.bell.Ref.Store(0)
+	}
+}
+
+// Cancel takes Prepare back.
+func (s *Sleeper) Cancel() {
+	if s.pooled {
+		s.pool.remove(s)
+		s.drain()
+	} else if !s.pinned {
+		s.pool.direct.Add(-1)
+	}
+}
+
+// Sleep returns when the bell was rung after Prepare, or ctx is done; its
+// error then is ctx's.
+func (s *Sleeper) Sleep(ctx context.Context) error {
+	defer s.Cancel()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.pooled {
+		select {
+		case <-s.ch:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.watch(ctx)
+	if !s.pinned {
+		// A goroutine made runnable just now must not wait for this P.
+		runtime.Gosched()
+	}
+	for s.bell.Word.Load() == s.seen {
+		sys.FutexWait(mem.Addr(s.bell.Word), s.seen)
+	}
+	return ctx.Err()
+}
+
+// watch makes the end of ctx ring the bell.
+func (s *Sleeper) watch(ctx context.Context) {
+	if s.ctx == ctx {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+	s.ctx = ctx
+	if ctx.Done() != nil {
+		bell, pool := s.bell, s.pool
+		s.stop = context.AfterFunc(ctx, func() { Ring(bell, pool.node) })
+	}
+}
+
+// Close forgets the context. The sleeper is not used again.
+func (s *Sleeper) Close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.ctx, s.stop = nil, nil
+}
+
+func (s *Sleeper) drain() {
+	select {
+	case <-s.ch:
+	default:
+	}
+}
+
+// Pool is where the goroutines of one node sleep.
+type Pool struct {
+	slot   int
+	node   func(slot int) *atomic.Uint32
+	bell   *atomic.Uint32
+	keep   any
+	direct atomic.Int32
+
+	mu       sync.Mutex
+	sleepers map[*Sleeper]chan struct{}
+	running  bool
+	closed   bool
+}
+
+// NewPool makes the pool of the node in the given slot. node returns the bell
+// of any node; keep is kept reachable as long as the pool runs.
+func NewPool(slot int, node func(slot int) *atomic.Uint32, keep any) *Pool {
+	return &Pool{slot: slot, node: node, bell: node(slot), keep: keep, sleepers: make(map[*Sleeper]chan struct{})}
+}
+
+// Ring rings b.
+func (p *Pool) Ring(b Bell) { Ring(b, p.node) }
+
+func (p *Pool) add(s *Sleeper, ch chan struct{}) {
+	s.bell.Ref.Store(uint32(p.slot) + 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sleepers[s] = ch
+	if !p.running && !p.closed {
+		p.running = true
+		go p.run()
+	}
+	if p.closed {
+		wakeUp(ch)
+	}
+}
+
+func (p *Pool) remove(s *Sleeper) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sleepers, s)
+}
+
+// run sleeps on the node's bell for all pooled sleepers.
+func (p *Pool) run() {
+	for {
+		seen := p.bell.Load()
+		p.mu.Lock()
+		for s, ch := range p.sleepers {
+			if p.closed || s.bell.Word.Load() != s.seen {
+				wakeUp(ch)
+			}
+		}
+		if p.closed {
+			p.running = false
+			p.mu.Unlock()
+			runtime.KeepAlive(p.keep)
+			return
+		}
+		p.mu.Unlock()
+		for p.bell.Load() == seen {
+			sys.FutexWait(mem.Addr(p.bell), seen)
+		}
+	}
+}
+
+func wakeUp(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Close wakes the pooled sleepers and ends the pool's goroutine.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.bell.Add(1)
+	sys.FutexWake(mem.Addr(p.bell))
+}
+
+// Group lets one goroutine sleep on several bells at once.
+type Group struct {
+	pool     *Pool
+	sleepers []*Sleeper
+	ch       chan struct{}
+}
+
+// NewGroup makes a place to sleep on all bells.
+func (p *Pool) NewGroup(bells []Bell) *Group {
+	g := &Group{pool: p, ch: make(chan struct{}, 1)}
+	for _, b := range bells {
+		g.sleepers = append(g.sleepers, &Sleeper{pool: p, bell: b, pooled: true, ch: g.ch})
+	}
+	return g
+}
+
+// Prepare must come before the sleeps are announced.
+func (g *Group) Prepare() {
+	for _, s := range g.sleepers {
+		s.seen = s.bell.Word.Load()
+		g.pool.add(s, g.ch)
+	}
+}
+
+// Cancel takes Prepare back.
+func (g *Group) Cancel() {
+	for _, s := range g.sleepers {
+		g.pool.remove(s)
+	}
+	select {
+	case <-g.ch:
+	default:
+	}
+}
+
+// Sleep returns when one of the bells was rung after Prepare, or ctx is done.
+func (g *Group) Sleep(ctx context.Context) error {
+	defer g.Cancel()
+	select {
+	case <-g.ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
