@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Every check of the repository, step by step; goes on after a failed step and
+# exits 1 if one failed. A skipped test fails unless scripts/skips.txt names it.
+# Needs what scripts/setup.sh gets. FUZZ_SECONDS (5) is for each fuzz target.
+# Leaves "passed failed skipped" in .cache/counts.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p .cache
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+export COUNTS=$temp/counts
+: >"$COUNTS"
+failures=()
+
+failed() { awk '{ f += $2 } END { print f+0 }' "$COUNTS"; }
+
+# step NAME COMMAND...: runs one step under a heading and notes how it ended.
+step() {
+	local name=$1 start=$SECONDS before
+	before=$(failed)
+	shift
+	printf '\n== %s\n' "$name"
+	if "$@"; then
+		printf -- '-- %s: ok, %d s\n' "$name" $((SECONDS - start))
+	else
+		failures+=("$name")
+		[ "$(failed)" != "$before" ] || echo "0 1 0" >>"$COUNTS"
+		printf -- '-- %s: FAILED, %d s\n' "$name" $((SECONDS - start))
+	fi
+}
+
+# counted COMMAND...: counts a step that is no Go test as one test.
+counted() { "$@" && echo "1 0 0" >>"$COUNTS"; }
+
+gotest() { "$temp/gotest" -skips scripts/skips.txt -counts "$COUNTS" -- -count=1 -timeout 10m "$@"; }
+
+# rest runs all packages but internal/lint, which looks at the text and not at
+# what runs, and so need not run once for each kind of build.
+rest() {
+	local packages
+	packages=$(go list ./... | grep -v /internal/lint$) || return 1
+	# shellcheck disable=SC2086 # one argument for each package
+	gotest "$@" $packages
+}
+
+models() {
+	if [ ! -x docs/models/check.sh ]; then
+		echo "docs/models/check.sh is missing or not executable"
+		return 1
+	fi
+	docs/models/check.sh
+}
+
+# arm64 builds and links all tests, and runs none; errors go to standard error.
+arm64() {
+	CGO_ENABLED=0 GOARCH=arm64 go build -buildvcs=false -o /dev/null ./... &&
+		CGO_ENABLED=0 GOARCH=arm64 go test -exec true ./... >/dev/null
+}
+
+if ! go build -buildvcs=false -o "$temp/gotest" ./scripts/gotest; then
+	echo "0 1 0" >.cache/counts
+	exit 1
+fi
+step "lint: format, vet, staticcheck, floors, arm64 (internal/lint)" gotest ./internal/lint
+step "tests" rest
+step "tests with invariants, crash points and the kill harness" rest -tags=invariants
+step "tests under the race detector, rings on the heap" rest -race
+step "models" counted models
+step "fuzzing, ${FUZZ_SECONDS:-5} s for each target" scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
+step "programs and tests link for arm64" counted arm64
+
+awk '{ p += $1; f += $2; s += $3 } END { print p+0, f+0, s+0 }' "$COUNTS" >.cache/counts
+read -r p f s <.cache/counts
+printf '\n== all: %d passed, %d failed, %d skipped in %d s\n' "$p" "$f" "$s" "$SECONDS"
+if [ ${#failures[@]} -gt 0 ]; then
+	printf 'FAILED: %s\n' "${failures[@]}"
+	exit 1
+fi
