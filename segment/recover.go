@@ -1,0 +1,204 @@
+package segment
+
+import (
+	"os"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
+)
+
+var _ = invariant.Declare("segment.bury.locked", "segment.bury.burying", "segment.bury.rings",
+	"segment.bury.entries", "segment.bury.uses", "segment.bury.freed")
+
+// A Report says what a recovery did.
+type Report struct {
+	Dead    []Owner // nodes whose slots were freed
+	Entries int     // directory entries finished or undone
+	Blocks  int     // blocks given back
+}
+
+// Recover looks at every node and recovers each dead one completely: what it
+// had in rings, the areas that it was creating or removing, its uses, its
+// slot. It also finishes entries whose owner's slot has moved on. It may be
+// called at any time, by any number of nodes, and die at any step.
+func (n *Node) Recover() (Report, error) {
+	var r Report
+	if err := n.begin(); err != nil {
+		return r, err
+	}
+	defer n.end()
+	for slot := range nodeCount {
+		if w := n.s.load(slot); w.state() != NodeFree && slot != n.slot {
+			n.recoverSlot(slot, &r)
+		}
+	}
+	for i := range entryCount {
+		n.adopt(i, &r)
+	}
+	return r, nil
+}
+
+// RecoverOwner recovers o if there is evidence that it is dead, and says
+// whether it is gone.
+func (n *Node) RecoverOwner(o Owner) bool {
+	if n.begin() != nil {
+		return false
+	}
+	defer n.end()
+	return n.recoverOwner(o)
+}
+
+func (n *Node) recoverOwner(o Owner) bool {
+	w := n.s.load(o.Slot())
+	if w.state() == NodeFree || w.owner(o.Slot()) != o {
+		return true
+	}
+	if o == n.owner {
+		return false
+	}
+	n.recoverSlot(o.Slot(), new(Report))
+	w = n.s.load(o.Slot())
+	return w.state() == NodeFree || w.owner(o.Slot()) != o
+}
+
+// recoverSlot recovers whoever was in the slot, if it is dead by evidence and
+// nobody else does so.
+func (n *Node) recoverSlot(slot int, r *Report) {
+	w := n.s.load(slot)
+	if slot == n.slot || !n.s.mayBury(w) {
+		return
+	}
+	if held, err := n.locks.held(slot); held || err != nil {
+		return
+	}
+	n.burial.Lock() // our lock holder locks twice without noticing
+	defer n.burial.Unlock()
+	if got, err := n.locks.try(slot); !got || err != nil {
+		return
+	}
+	invariant.Point("segment.bury.locked")
+	// Under the lock the word changes through a remote kernel only.
+	n.s.bury(slot, n.s.load(slot), n.f, r)
+	_ = n.locks.unlock(slot)
+}
+
+// mayBury says whether the node behind w is one of our kernel, whose death a
+// lock proves, or one that was fenced.
+func (s *Segment) mayBury(w word) bool {
+	switch w.state() {
+	case NodeLive, NodeBurying:
+		return w.tag() == s.tag
+	case NodeFenced:
+		return true
+	}
+	return false
+}
+
+// bury cleans up behind the node in the slot and frees the slot. The caller
+// holds the slot's lock byte; w is the slot's word. f serves to give pages
+// back; it is nil over given memory. bury says whether the slot is free now.
+//
+// Every step may be repeated, and the caller may die between any two: the
+// slot says BURYING until the last one is done.
+func (s *Segment) bury(slot int, w word, f *os.File, r *Report) bool {
+	if !s.mayBury(w) {
+		return false
+	}
+	if b := w.with(NodeBurying, s.tag); b != w {
+		if !s.swap(slot, w, b) {
+			return false
+		}
+		w = b
+	}
+	o := w.owner(slot)
+	invariant.Point("segment.bury.burying")
+	s.sweepRings(o)
+	invariant.Point("segment.bury.rings")
+	for i := range entryCount {
+		s.undo(i, o, f, r)
+	}
+	invariant.Point("segment.bury.entries")
+	s.dropUses(slot, w.gen())
+	invariant.Point("segment.bury.uses")
+	if !s.swap(slot, w, w.with(NodeFree, 0)) {
+		return false // an operator fenced our burial
+	}
+	invariant.Point("segment.bury.freed")
+	r.Dead = append(r.Dead, o)
+	s.ring(slot)
+	return true
+}
+
+// ring wakes whoever may sleep on the slot's doorbell word and polls it; a
+// sleeper on a futex was the dead node itself.
+func (s *Segment) ring(slot int) { s.BellOf(slot).Add(1) }
+
+// dropUses clears the use bits that carry the generation.
+func (s *Segment) dropUses(slot int, gen uint32) {
+	uses := mem.U64s(s.b, slotOff(slot)+nodeUses, useWords)
+	for i := range uses {
+		v := uses[i].Load()
+		if g, bits := untag(v); g == gen&0xfff && bits != 0 {
+			uses[i].CompareAndSwap(v, tagged(gen, 0))
+		}
+	}
+}
+
+// stubborn bounds loops that end after a few rounds unless a peer changes a
+// word for ever only to keep us busy.
+const stubborn = 1000
+
+// undo finishes or undoes what owner o was doing to entry i. The caller holds
+// o's slot.
+func (s *Segment) undo(i int, o Owner, f *os.File, r *Report) {
+	for range stubborn {
+		e := s.entry(i)
+		if e.owner() != o || e.state() == EntryFree || e.state() > EntryFreeing {
+			return
+		}
+		switch e.state() {
+		case EntryPending: // a helper may claim it meanwhile: look again
+			if s.turnEntry(i, e, e.with(EntryFree, Nobody)) {
+				r.Entries++
+				return
+			}
+		case EntryReady: // no owner belongs there
+			s.turnEntry(i, e, e.with(EntryReady, Nobody))
+			return
+		case EntryRemoving:
+			if s.turnEntry(i, e, e.with(EntryReady, Nobody)) {
+				r.Entries++
+			}
+			return
+		case EntryClaimed:
+			s.turnEntry(i, e, e.with(EntryFreeing, o))
+		case EntryFreeing:
+			r.Blocks += s.freeEntry(i, e, f)
+			r.Entries++
+			return
+		}
+	}
+}
+
+// adopt takes over entry i if its owner's slot is free or has moved on, which
+// happens only when a fenced node did something late or peers wrote garbage.
+func (n *Node) adopt(i int, r *Report) {
+	s := n.s
+	e := s.entry(i)
+	o := e.owner()
+	switch e.state() {
+	case EntryPending, EntryClaimed, EntryRemoving, EntryFreeing:
+	default:
+		return
+	}
+	if w := s.load(o.Slot()); o != Nobody && w.state() != NodeFree && w.owner(o.Slot()) == o {
+		return
+	}
+	st := e.state()
+	if st == EntryClaimed {
+		st = EntryFreeing
+	}
+	if s.turnEntry(i, e, e.with(st, n.owner)) {
+		s.undo(i, n.owner, n.f, r)
+	}
+}

@@ -1,0 +1,106 @@
+package segment
+
+import (
+	"fmt"
+	"time"
+)
+
+// Status is what is known of a node's life.
+type Status uint8
+
+const (
+	// Alive: its lock is held, or its heartbeat moves. A stopped process is
+	// alive.
+	Alive Status = iota
+	// Suspect: a node of another kernel whose heartbeat stands still. It may
+	// come back; nothing of it is taken away.
+	Suspect
+	// Dead: by evidence. Its lock was dropped, it was evicted, or its slot is
+	// free or has moved on.
+	Dead
+)
+
+func (s Status) String() string { return [...]string{"alive", "suspect", "dead"}[s] }
+
+// Status says whether the node that o names lives. A dead node that somebody
+// is just recovering may show as alive or dead.
+func (n *Node) Status(o Owner) Status {
+	if o == n.owner && word(n.own.Load()) == n.word {
+		return Alive
+	}
+	return n.s.status(o, n.locks)
+}
+
+func (s *Segment) status(o Owner, lk locks) Status {
+	slot := o.Slot()
+	for range stubborn {
+		w := s.load(slot)
+		switch {
+		case w.state() != NodeLive || w.owner(slot) != o:
+			return Dead
+		case w.tag() != s.tag:
+			return s.look(slot, w)
+		}
+		held, err := lk.held(slot)
+		if held || err != nil { // no answer is no evidence
+			return Alive
+		}
+		if s.load(slot) == w { // edge: the word, the lock, the word
+			return Dead
+		}
+	}
+	return Alive
+}
+
+// look judges a node of another kernel by its heartbeat. Only the time between
+// looks that found it standing still counts, and no single gap counts for more
+// than half the limit: we may have been stopped ourselves.
+func (s *Segment) look(slot int, w word) Status {
+	beat := s.beat(slot).Load()
+	now := time.Now()
+	s.seen.Lock()
+	defer s.seen.Unlock()
+	p := &s.seen.slot[slot]
+	if p.word != uint64(w) || p.beat != beat {
+		*p = seenBeat{word: uint64(w), beat: beat, last: now}
+		return Alive
+	}
+	p.still += min(now.Sub(p.last), s.opts.SuspectAfter/2)
+	p.last = now
+	if p.still >= s.opts.SuspectAfter {
+		return Suspect
+	}
+	return Alive
+}
+
+// Evict is an operator's word that the node in the slot is gone for good, which
+// for a node of another kernel is the only evidence there is: it is fenced and
+// recovered. A node of this kernel whose lock is held is alive, and the refusal
+// wraps [ErrInUse]: end its process instead.
+func (n *Node) Evict(slot int) error {
+	if slot < 0 || slot >= nodeCount {
+		return fmt.Errorf("evict node %d: slots are 0 to %d", slot, nodeCount-1)
+	}
+	if err := n.begin(); err != nil {
+		return fmt.Errorf("evict node %d: %w", slot, err)
+	}
+	defer n.end()
+	for range stubborn {
+		w := n.s.load(slot)
+		switch {
+		case w.state() == NodeFree:
+			return nil
+		case w.state() > NodeBurying:
+			return fmt.Errorf("evict node %d: %w", slot, &FormatError{n.s.path, "state of node slot", fmt.Sprint(uint8(w.state())), "0 to 3"})
+		case w.tag() == n.s.tag && w.state() != NodeFenced:
+			if !n.recoverOwner(w.owner(slot)) {
+				return fmt.Errorf("evict node %d (%q): %w: its process lives; end it instead", slot, n.s.nodeName(slot), ErrInUse)
+			}
+			return nil
+		case w.state() == NodeFenced, n.s.swap(slot, w, w.with(NodeFenced, w.tag())):
+			n.recoverOwner(w.owner(slot))
+			return nil
+		}
+	}
+	return fmt.Errorf("evict node %d: its word does not stand still", slot)
+}
