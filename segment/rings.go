@@ -1,5 +1,10 @@
 package segment
 
+import (
+	"github.com/ringbus/ringbus/internal/ring/fanout"
+	"github.com/ringbus/ringbus/internal/wake"
+)
+
 // sweepRings removes from every ring what the dead node o had there: its
 // lanes, cursors, loans. The caller holds o's slot, so that nobody else does
 // this for o at the same time; it may have been begun before by somebody who
@@ -10,19 +15,60 @@ func (s *Segment) sweepRings(o Owner) {
 		if !s.uses(o, i) {
 			continue
 		}
-		e := s.entry(i)
-		if e.state() != EntryReady && e.state() != EntryRemoving {
-			continue
+		// A lane is swept with its topic, which whoever uses it has open too.
+		if area := s.ready(i); area != nil && s.key(i).Kind == KindTopic {
+			s.sweepTopic(area, o)
 		}
-		off, size, err := s.extent(i, e)
-		if err != nil {
-			continue // garbled by a peer: there is nothing to trust in it
-		}
-		s.sweepArea(s.key(i), s.b[off:off+size:off+size], o)
 	}
 }
 
-// sweepArea is sweepRings for one area.
-func (s *Segment) sweepArea(key Key, area []byte, o Owner) {
-	_, _, _ = key, area, o
+// ready returns the bytes of entry i's area, or nil if it has none or a peer
+// has garbled it: there is nothing to trust in it then.
+func (s *Segment) ready(i int) []byte {
+	e := s.entry(i)
+	if e.state() != EntryReady && e.state() != EntryRemoving {
+		return nil
+	}
+	off, size, err := s.extent(i, e)
+	if err != nil {
+		return nil
+	}
+	return s.b[off : off+size : off+size]
+}
+
+// sweepTopic is sweepRings for one topic.
+func (s *Segment) sweepTopic(area []byte, o Owner) {
+	t, err := fanout.OpenTopic(area)
+	if err != nil {
+		return
+	}
+	c, ok, err := t.Config()
+	lane := func(k int) *fanout.Lane {
+		if index, gen, found := t.LaneRef(k); ok && err == nil && found && index < entryCount && s.entry(index).gen() == gen {
+			if area := s.ready(index); area != nil {
+				if l, err := fanout.OpenLane(area, k, c); err == nil {
+					return l
+				}
+			}
+		}
+		return nil
+	}
+	t.Recover(uint32(o), lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+}
+
+// NameOf returns the name of o's node; if it is gone, the owner in figures.
+func (n *Node) NameOf(o Owner) string {
+	if w := n.s.load(o.Slot()); w.owner(o.Slot()) == o {
+		if name := n.s.nodeName(o.Slot()); name != "" {
+			return name
+		}
+	}
+	return o.String()
+}
+
+// Foreign reports whether o is a node of another kernel, whose death only an
+// operator or its hypervisor can tell.
+func (n *Node) Foreign(o Owner) bool {
+	w := n.s.load(o.Slot())
+	return w.state() == NodeLive && w.owner(o.Slot()) == o && w.tag() != n.s.tag
 }

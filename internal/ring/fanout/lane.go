@@ -175,6 +175,9 @@ func (l *Lane) State() (state int, owner uint32) {
 	return w.state(), w.owner()
 }
 
+// OwnerWord changes whenever the lane gets another owner or state.
+func (l *Lane) OwnerWord() uint64 { return l.owner.Load() }
+
 // Name returns the name of the publisher that owns the lane or owned it last,
 // and the position from which on messages are that publisher's.
 func (l *Lane) Name() (name string, since uint64) {

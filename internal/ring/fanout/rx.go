@@ -48,6 +48,8 @@ type Rx struct {
 	gen    uint64
 
 	next    uint64 // position to read
+	first   uint64 // where it began
+	given   bool   // the publisher made this place when it opened the lane
 	flushed uint64 // what the cursor says, or less
 	lazy    uint64 // how far the cursor may lag
 	lost    uint64 // to be told with the next message
@@ -61,6 +63,13 @@ func (r *Rx) Lane() *Lane { return r.lane }
 
 // Next returns the position that will be read next.
 func (r *Rx) Next() uint64 { return r.next }
+
+// Joined reports whether nothing was read or lost since r was opened.
+func (r *Rx) Joined() bool { return r.next == r.first }
+
+// Given reports whether the publisher came after the subscriber, and gave it
+// its place in the lane.
+func (r *Rx) Given() bool { return r.given }
 
 // Err says what Poll found corrupt.
 func (r *Rx) Err() error { return r.err }

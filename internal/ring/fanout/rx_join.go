@@ -31,10 +31,11 @@ func OpenRx(s *Slot, l *Lane, history int, ring func(wake.Bell)) (*Rx, error) {
 				return nil, ErrFenced
 			}
 			r.next = c.pos(l.limit.Load())
-			r.flushed = r.next
+			r.flushed, r.first, r.given = r.next, r.next, true
 			return r, nil
 		}
 		if r.join(w, uint64(history)) {
+			r.first = r.next
 			return r, nil
 		}
 	}

@@ -134,7 +134,7 @@ func (t *Topic) Lanes() uint64 { return t.lanes.Load() & (1<<MaxLanes - 1) }
 // LaneRef returns the directory entry (index and generation) of lane k.
 func (t *Topic) LaneRef(k int) (index int, gen uint32, ok bool) {
 	w := t.table[k].Load()
-	return int(w>>20) - 1, uint32(w) & (1<<20 - 1), w != 0
+	return int(w>>20) - 1, uint32(w) & (1<<20 - 1), w>>20 != 0
 }
 
 // AddLane makes lane k known to subscribers. Any number of parties may say the

@@ -1,0 +1,21 @@
+package ringbus
+
+import "time"
+
+// clock gives wall time for the price of the monotonic clock: it looks at the
+// wall clock once a second and counts from there.
+type clock struct {
+	base time.Time
+	wall int64
+}
+
+// now returns ns since 1970, never 0.
+func (c *clock) now() int64 {
+	d := time.Since(c.base)
+	if d > time.Second || c.wall == 0 {
+		c.base = time.Now()
+		c.wall = c.base.UnixNano()
+		d = 0
+	}
+	return c.wall + int64(d)
+}

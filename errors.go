@@ -1,0 +1,71 @@
+package ringbus
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ringbus/ringbus/segment"
+)
+
+// Errors that callers branch on. All are matched with [errors.Is].
+var (
+	// ErrClosed: the node, publisher, subscriber or loan was closed.
+	ErrClosed = os.ErrClosed
+	// ErrFull: a reliable subscriber is Depth messages behind and the
+	// publisher was told not to wait. The error names who holds it back.
+	ErrFull = errors.New("topic is full")
+	// ErrFenced: this node was taken for dead, or evicted, and its slots may
+	// have been given to others. Open the bus again.
+	ErrFenced = segment.ErrFenced
+	// ErrTooManyHeld: the subscriber holds as many messages as it asked for.
+	ErrTooManyHeld = errors.New("too many messages held")
+	// ErrTooManyLoans: the publisher has as many loans open as it asked for.
+	ErrTooManyLoans = errors.New("too many loans open")
+	// ErrTooManyPublishers: the topic has 16 live publishers.
+	ErrTooManyPublishers = errors.New("topic has 16 publishers already")
+	// ErrTooManySubscribers: the topic has 64 live subscribers.
+	ErrTooManySubscribers = errors.New("topic has 64 subscribers already")
+)
+
+// MismatchError says that a topic exists with another value of a parameter
+// that all its parties must agree on. Leave the field zero to take what is
+// there, or remove the topic.
+type MismatchError struct {
+	Topic string
+	Field string
+	Have  any // what the topic has
+	Want  any // what the caller asked for
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("topic %q has %s %v, not %v", e.Topic, e.Field, e.Have, e.Want)
+}
+
+// SizeError says that a message is larger than the topic's messages may be.
+type SizeError struct {
+	Topic string
+	Size  int // bytes asked for
+	Max   int // bytes allowed
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("message of %d bytes on topic %q, whose limit is %d: create the topic with a larger MaxMessage", e.Size, e.Topic, e.Max)
+}
+
+// FullError is the error behind [ErrFull].
+type FullError struct {
+	Topic    string
+	Depth    int
+	Blockers []string // the nodes whose subscribers hold the publisher back
+}
+
+func (e *FullError) Error() string {
+	if len(e.Blockers) == 0 {
+		return fmt.Sprintf("topic %q is full: its subscribers hold more messages than they may", e.Topic)
+	}
+	return fmt.Sprintf("topic %q is full: %v did not yet receive the last %d messages", e.Topic, e.Blockers, e.Depth)
+}
+
+// Is makes a FullError match [ErrFull].
+func (e *FullError) Is(target error) bool { return target == ErrFull }

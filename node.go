@@ -1,0 +1,186 @@
+package ringbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/ringbus/ringbus/internal/wake"
+	"github.com/ringbus/ringbus/segment"
+)
+
+// Options says how a node opens a bus. The zero value of every field is
+// useful; nil means all zero.
+type Options struct {
+	// Name is what others call this node, 1 to 128 bytes of letters, digits,
+	// '.', '_', '-' and '/'. A publisher that comes back under the name of one
+	// that died or closed goes on in its place. Empty: the program's name.
+	Name string
+	// Dir is the directory of the bus's file. Empty: $RINGBUS_DIR, or
+	// /dev/shm/ringbus-<uid>.
+	Dir string
+	// Size is the size in bytes that the bus is created with; 0: 256 MiB. It
+	// is sparse until topics are made. An existing bus of another size is an
+	// error, unless Size is 0.
+	Size int64
+	// Mode is the mode of the bus's file; 0: 0600. 0660 shares the bus with
+	// the file's group.
+	Mode fs.FileMode
+	// MustExist: do not create the bus.
+	MustExist bool
+}
+
+// Node is one participant of a bus: usually one per process. Its methods may
+// be called concurrently. It ends with Close, or with its process, whatever
+// ends that: others then take back all it held.
+type Node struct {
+	seg    *segment.Segment
+	node   *segment.Node
+	pool   *wake.Pool
+	ownSeg bool
+
+	mu        sync.Mutex
+	closed    bool
+	endpoints map[endpoint]struct{}
+}
+
+// endpoint is what a node closes when it closes.
+type endpoint interface{ Close() error }
+
+// Open opens the bus of the given name, creates it if it is not there, and
+// joins it. Buses of different users do not meet, unless Dir and Mode say so.
+func Open(bus string, o *Options) (*Node, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	seg, err := segment.Open(bus, &segment.Options{Dir: o.Dir, Size: o.Size, Mode: o.Mode, MustExist: o.MustExist})
+	if err != nil {
+		return nil, err
+	}
+	n, err := Attach(seg, o)
+	if err != nil {
+		return nil, errors.Join(err, seg.Close())
+	}
+	n.ownSeg = true
+	return n, nil
+}
+
+// Attach joins the bus in seg, which stays the caller's to close. Of the
+// options only the name counts.
+func Attach(seg *segment.Segment, o *Options) (*Node, error) {
+	name := ""
+	if o != nil {
+		name = o.Name
+	}
+	if name == "" {
+		name = programName()
+	}
+	sn, err := seg.Join(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Node{
+		seg: seg, node: sn,
+		pool:      wake.NewPool(sn.Owner().Slot(), seg.BellOf, sn),
+		endpoints: make(map[endpoint]struct{}),
+	}, nil
+}
+
+// programName is the program's name with what a node's name may not have
+// replaced.
+func programName() string {
+	name := strings.Map(func(r rune) rune {
+		if r < 128 && segment.CheckName(string(r)) == nil || r == '.' {
+			return r
+		}
+		return '-'
+	}, filepath.Base(os.Args[0]))
+	if len(name) > 128 {
+		name = name[:128]
+	}
+	if segment.CheckName(name) != nil {
+		return "node"
+	}
+	return name
+}
+
+// Name returns the node's name.
+func (n *Node) Name() string { return n.node.Name() }
+
+// Segment returns the shared region that holds the bus.
+func (n *Node) Segment() *segment.Segment { return n.seg }
+
+// Recover looks whether other nodes have died and takes back what they held.
+// Every node does so in the background, and whenever it would have to wait for
+// somebody; an explicit call is for those who want it now.
+func (n *Node) Recover() (segment.Report, error) { return n.node.Recover() }
+
+// Remove removes the topic from the bus and gives its memory back. It is an
+// error if any node has it open.
+func (n *Node) Remove(topic string) error {
+	return removeTopic(n.node, topic)
+}
+
+// Close closes the node's publishers and subscribers, ends all their loans and
+// leaves the bus. Calls that wait return ErrClosed.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	var all []endpoint
+	for e := range n.endpoints {
+		all = append(all, e)
+	}
+	n.mu.Unlock()
+	var errs []error
+	for _, e := range all {
+		errs = append(errs, e.Close())
+	}
+	n.pool.Close()
+	errs = append(errs, n.node.Leave())
+	if n.ownSeg {
+		errs = append(errs, n.seg.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// add registers e, unless the node is closed.
+func (n *Node) add(e endpoint) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return fmt.Errorf("node %q: %w", n.Name(), ErrClosed)
+	}
+	n.endpoints[e] = struct{}{}
+	return nil
+}
+
+func (n *Node) remove(e endpoint) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.endpoints, e)
+}
+
+// err says why the node can do nothing any more, or nil.
+func (n *Node) err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return fmt.Errorf("node %q: %w", n.Name(), ErrClosed)
+	}
+	return n.node.Err()
+}
+
+// ring rings a bell of the segment.
+func (n *Node) ring(b wake.Bell) { n.pool.Ring(b) }
+
+// background is the context of calls that take none.
+var background = context.Background()

@@ -1,0 +1,477 @@
+package ringbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/ring/fanout"
+	"github.com/ringbus/ringbus/internal/wake"
+)
+
+// Mode says what happens when a subscriber is slower than a publisher.
+type Mode int
+
+// The modes of a subscriber.
+const (
+	// DefaultMode is Reliable, or Latest on a topic that is latest-only.
+	DefaultMode Mode = iota
+	// Reliable: the publisher waits, or is told that the topic is full.
+	Reliable
+	// Latest: the publisher goes on; the subscriber continues with the oldest
+	// message that is left, and is told how many it lost.
+	Latest
+)
+
+// SubscriberOptions says how a subscriber receives. The zero value of every
+// field is useful.
+type SubscriberOptions struct {
+	// Mode: what happens when this subscriber is too slow.
+	Mode Mode
+	// History is how many messages, sent before now, to receive first, of each
+	// publisher; as many as the topic still has are received.
+	History int
+	// Hold is how many messages this subscriber may hold unreleased at once,
+	// of all publishers; 1 to 16; 0: 2.
+	Hold int
+	// UntilClose: Receive returns io.EOF when every publisher that was there
+	// has closed or died and all its messages were received. Otherwise it
+	// waits for new publishers.
+	UntilClose bool
+	// Wait says how Receive waits for a message.
+	Wait Wait
+}
+
+// turnLength is how many messages of one publisher are received in a row
+// while others have some too.
+const turnLength = 32
+
+// Subscriber receives the messages of one topic, of all its publishers. It
+// must be used by one goroutine at a time, but its messages may be released by
+// any, and Close may be called by any, and interrupts a Receive that waits.
+type Subscriber struct {
+	topic   *topic
+	slot    *fanout.Slot
+	policy  wake.Policy
+	sleeper *wake.Sleeper
+	history int
+	until   bool
+	records []record
+	busy    invariant.Owner
+
+	cur   int // the record that was filled last
+	turn  int // the lane that is read
+	count uint
+	rx    []*fanout.Rx
+	mask  uint64 // the lanes that rx has
+	there uint64 // the lanes that had a publisher while we were here
+
+	closed atomic.Bool
+	mu     sync.Mutex // guards rx and names against Close
+	slow   sync.Mutex // held while Receive waits, and by Close
+	names  [fanout.MaxLanes]laneName
+	lost   atomic.Uint64
+}
+
+// laneName remembers a lane's publisher, and the one before it.
+type laneName struct {
+	owner  uint64
+	name   string
+	since  uint64
+	former string
+}
+
+// Subscriber opens a topic for receiving, and creates it if it is not there:
+// publishers may come later. A topic has at most 64 subscribers at a time.
+func (n *Node) Subscriber(topicName string, o *SubscriberOptions) (*Subscriber, error) {
+	if o == nil {
+		o = &SubscriberOptions{}
+	}
+	if o.History < 0 || o.Mode < DefaultMode || o.Mode > Latest {
+		return nil, fmt.Errorf("topic %q: no such history (%d) or mode (%d)", topicName, o.History, o.Mode)
+	}
+	t, err := n.openTopic(topicName)
+	if err != nil {
+		return nil, err
+	}
+	s := &Subscriber{topic: t, policy: o.Wait.policy(), history: o.History, until: o.UntilClose}
+	hold := o.Hold
+	if hold == 0 {
+		hold = 2
+	}
+	if s.slot, err = t.join(fanout.Mode(o.Mode), hold); err != nil {
+		t.close()
+		return nil, fmt.Errorf("topic %q: %w", topicName, err)
+	}
+	s.records = make([]record, hold)
+	for i := range s.records {
+		s.records[i].Init(i)
+		s.records[i].sub = s
+	}
+	s.sleeper = n.pool.NewSleeper(s.slot.Bell(), s.policy)
+	if err = s.openLanes(); err == nil {
+		err = n.add(s)
+	}
+	if err != nil {
+		s.leave()
+		return nil, err
+	}
+	s.history = 0 // lanes that come later are read from their beginning
+	return s, nil
+}
+
+// join claims a subscriber slot; the dead make room.
+func (t *topic) join(m fanout.Mode, hold int) (*fanout.Slot, error) {
+	owner := uint32(t.node.node.Owner())
+	slot, err := t.ring.Join(owner, m, hold)
+	if !errors.Is(err, fanout.ErrNoSlot) {
+		return slot, err
+	}
+	if _, err := t.node.Recover(); err != nil {
+		return nil, err
+	}
+	if slot, err = t.ring.Join(owner, m, hold); errors.Is(err, fanout.ErrNoSlot) {
+		return nil, ErrTooManySubscribers
+	}
+	return slot, err
+}
+
+// openLanes opens the lanes that are new in the topic.
+func (s *Subscriber) openLanes() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return s.closedErr()
+	}
+	for k := range fanout.MaxLanes {
+		bit := uint64(1) << k
+		if s.topic.ring.Lanes()&bit == 0 || s.mask&bit != 0 {
+			continue
+		}
+		c, ok, err := s.topic.ring.Config()
+		if err != nil || !ok {
+			return fmt.Errorf("topic %q: a lane, but no config: %w", s.topic.name, errors.Join(err, fs.ErrInvalid))
+		}
+		l, err := s.topic.lane(k, c)
+		if err != nil {
+			return err
+		}
+		rx, err := fanout.OpenRx(s.slot, l, s.history, s.topic.node.ring)
+		if err != nil {
+			return fmt.Errorf("topic %q: lane %d: %w", s.topic.name, k, err)
+		}
+		if s.history > 0 || rx.Given() {
+			s.there |= bit
+		}
+		s.rx = append(s.rx, rx)
+		s.mask |= bit
+	}
+	return nil
+}
+
+// Receive returns the next message, and waits for it. The message is lent
+// until its Release; at most Hold messages may be lent at once. When ctx is
+// done it returns ctx's error; with UntilClose it returns io.EOF at the end.
+// The messages of one publisher come in order, each once; where some are
+// missing, the next one says how many.
+func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
+	s.busy.Enter("Subscriber")
+	defer s.busy.Leave()
+	s.count++
+	st := s.poll()
+	switch {
+	case st == fanout.Got && !s.closed.Load() && (s.count%64 != 0 || s.topic.ring.Lanes() == s.mask):
+		return s.records[s.cur].lend(), nil
+	case st == fanout.Got:
+		if err := s.openLanes(); err != nil {
+			return Message{}, err
+		}
+		return s.records[s.cur].lend(), nil
+	case st != fanout.Empty:
+		if err := s.settle(st); err != nil {
+			return Message{}, err
+		}
+	}
+	return s.wait(ctx)
+}
+
+// TryReceive returns the next message if there is one, and does not wait.
+func (s *Subscriber) TryReceive() (m Message, ok bool, err error) {
+	s.busy.Enter("Subscriber")
+	defer s.busy.Leave()
+	got, err := s.look()
+	if err != nil || !got {
+		return Message{}, false, err
+	}
+	return s.records[s.cur].lend(), true, nil
+}
+
+// Messages ranges over the messages as they come: for msg, err := range
+// sub.Messages(ctx). Each message's loan ends when the loop's body does,
+// however that ends. After an error, ctx's among them, the range is over; at
+// the end of UntilClose it is over without one.
+func (s *Subscriber) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		var m Message
+		defer func() { m.finish() }()
+		for {
+			var err error
+			m, err = s.Receive(ctx)
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					yield(Message{}, err)
+				}
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+			m.finish()
+		}
+	}
+}
+
+// poll looks once at each lane, beginning with the one whose turn it is. If
+// it returns Got, the record s.cur is filled and not yet lent.
+func (s *Subscriber) poll() fanout.Status {
+	rec := &s.records[s.cur]
+	if rec.live() {
+		if st := s.keep(rec); st != fanout.Got {
+			return st
+		}
+		rec = &s.records[s.cur]
+	}
+	for range s.rx {
+		if s.turn >= len(s.rx) {
+			s.turn = 0
+		}
+		st := s.rx[s.turn].Poll(&rec.Record)
+		if st == fanout.Empty {
+			s.turn++
+			continue
+		}
+		if st == fanout.Got {
+			if rec.Record.Lost != 0 {
+				s.slot.AddLost(rec.Record.Lost)
+				s.lost.Add(rec.Record.Lost)
+			}
+			if s.count%turnLength == 0 {
+				s.turn++
+			}
+		}
+		return st
+	}
+	return fanout.Empty
+}
+
+// tooMany is poll's status where every record is lent.
+const tooMany fanout.Status = -1
+
+// keep pins rec, which is lent, and finds a free record.
+func (s *Subscriber) keep(rec *record) fanout.Status {
+	next := -1
+	for i := range s.records {
+		if !s.records[i].live() {
+			next = i
+			break
+		}
+	}
+	if next < 0 {
+		return tooMany
+	}
+	if !rec.kept {
+		if st := rec.Rx.Keep(&rec.Record); st != fanout.Got {
+			return st
+		}
+		rec.kept = true
+	}
+	s.cur = next
+	return fanout.Got
+}
+
+// look polls, and does what the status asks for until there is a message, an
+// error, or nothing.
+func (s *Subscriber) look() (got bool, err error) {
+	for {
+		if s.closed.Load() {
+			return false, s.closedErr()
+		}
+		if s.topic.ring.Lanes() != s.mask {
+			if err := s.openLanes(); err != nil {
+				return false, err
+			}
+		}
+		st := s.poll()
+		if st == fanout.Got || st == fanout.Empty {
+			return st == fanout.Got, nil
+		}
+		if err := s.settle(st); err != nil {
+			return false, err
+		}
+	}
+}
+
+// settle does what poll's status asks for, where that is neither a message nor
+// nothing. After a nil error poll may be called again.
+func (s *Subscriber) settle(st fanout.Status) error {
+	switch st {
+	case tooMany:
+		return fmt.Errorf("subscriber on topic %q: %w: %d; release one, or raise SubscriberOptions.Hold", s.topic.name, ErrTooManyHeld, len(s.records))
+	case fanout.Corrupt:
+		rx := s.rx[s.turn]
+		return fmt.Errorf("topic %q: lane %d: %w", s.topic.name, rx.Lane().Number, rx.Err())
+	case fanout.Fenced:
+		rx := s.rx[s.turn]
+		var current *fanout.Record
+		for i := range s.records {
+			if r := &s.records[i]; r.live() && !r.kept && r.Rx == rx {
+				current = &r.Record
+			}
+		}
+		if rx.Rejoin(current) == fanout.Got {
+			return nil
+		}
+	}
+	if s.closed.Load() {
+		return s.closedErr()
+	}
+	return fmt.Errorf("subscriber on topic %q: %w", s.topic.name, ErrFenced)
+}
+
+// wait is Receive where nothing was there at once.
+func (s *Subscriber) wait(ctx context.Context) (Message, error) {
+	s.slow.Lock()
+	defer s.slow.Unlock()
+	defer runtime.KeepAlive(s)
+	for spin := s.policy.Begin(); ; {
+		got, err := s.look()
+		if err != nil {
+			return Message{}, err
+		}
+		if got {
+			return s.records[s.cur].lend(), nil
+		}
+		if s.until && s.ended() {
+			return Message{}, io.EOF
+		}
+		if spin.Next() {
+			if err := interrupted(ctx, &spin); err != nil {
+				return Message{}, err
+			}
+			continue
+		}
+		if err := s.topic.node.node.Err(); err != nil {
+			return Message{}, err
+		}
+		s.sleeper.Prepare()
+		s.announce()
+		if s.ready() {
+			s.sleeper.Cancel()
+		} else if err := s.sleeper.Sleep(ctx); err != nil {
+			return Message{}, err
+		}
+		spin = s.policy.Begin()
+	}
+}
+
+// announce tells the publishers that this subscriber sleeps.
+func (s *Subscriber) announce() {
+	for _, rx := range s.rx {
+		rx.Announce()
+	}
+}
+
+// ready reports whether the next Receive would not wait.
+func (s *Subscriber) ready() bool {
+	if s.closed.Load() || s.topic.ring.Lanes() != s.mask {
+		return true
+	}
+	for _, rx := range s.rx {
+		if !rx.Waiting() {
+			return true
+		}
+	}
+	return s.until && s.ended()
+}
+
+// ended reports whether every publisher that was there is gone and read.
+func (s *Subscriber) ended() bool {
+	for _, rx := range s.rx {
+		l := rx.Lane()
+		if st, _ := l.State(); st == fanout.LaneOpen || st == fanout.LaneOpening {
+			s.there |= 1 << l.Number
+			return false
+		}
+		if rx.Next() > 0 && !rx.Joined() {
+			s.there |= 1 << l.Number // we read something of it
+		}
+		if !rx.Ended() {
+			return false
+		}
+	}
+	return s.there != 0 && s.topic.ring.Lanes() == s.mask
+}
+
+// publisher names who sent position pos of a lane.
+func (s *Subscriber) publisher(l *fanout.Lane, pos uint64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &s.names[l.Number]
+	if owner := l.OwnerWord(); owner != n.owner {
+		name, since := l.Name()
+		if name != n.name {
+			n.former = n.name
+		}
+		n.owner, n.name, n.since = owner, name, since
+	}
+	if pos < n.since {
+		return n.former
+	}
+	return n.name
+}
+
+// Topic returns the topic's name.
+func (s *Subscriber) Topic() string { return s.topic.name }
+
+// Lost is how many messages this subscriber has lost so far.
+func (s *Subscriber) Lost() uint64 { return s.lost.Load() }
+
+func (s *Subscriber) closedErr() error {
+	return fmt.Errorf("subscriber on topic %q: %w", s.topic.name, ErrClosed)
+}
+
+// Close ends the subscriber and the loans of its messages.
+func (s *Subscriber) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.topic.node.ring(s.slot.Bell())
+	s.slow.Lock()
+	defer s.slow.Unlock()
+	s.leave()
+	s.topic.node.remove(s)
+	return nil
+}
+
+// leave gives back what the subscriber has in the topic.
+func (s *Subscriber) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed.Store(true)
+	for i := range s.records {
+		r := &s.records[i]
+		if seq := r.seq.Load(); seq&1 == 1 {
+			r.end(seq)
+		}
+	}
+	s.sleeper.Close()
+	s.slot.Leave(s.rx)
+	s.topic.close()
+}
