@@ -60,7 +60,7 @@ func (t *topic) lane(k int, c fanout.Config) (*fanout.Lane, error) {
 
 // makeLane creates lane k, or opens it if somebody else just did.
 func (t *topic) makeLane(k int, c fanout.Config) (*fanout.Lane, error) {
-	key := segment.Key{Kind: segment.KindLane, Sub: laneSub(k, t.area.Index(), t.area.Gen()), Name: t.name}
+	key := segment.Key{Kind: segment.KindLane, Sub: segment.LaneSub(k, t.area.Index(), t.area.Gen()), Name: t.name}
 	area, _, err := t.node.node.Create(background, key, fanout.LaneSize(c), func(b []byte) error {
 		return fanout.FormatLane(b, k, c)
 	})
@@ -85,13 +85,6 @@ func (t *topic) close() {
 	t.area.Close()
 }
 
-// laneSub tells the lanes of one topic from those of an earlier topic of the
-// same name: the lane's number, and the index and generation of the topic's
-// directory entry.
-func laneSub(k, index int, gen uint32) uint32 {
-	return uint32(k) | uint32(index)<<4 | gen<<14
-}
-
 // removeTopic removes a topic, which nobody may have open, and then its lanes,
 // which nobody can have open without it. Lanes that were left by a remover
 // that died are removed as well.
@@ -105,7 +98,7 @@ func removeTopic(n *segment.Node, name string) error {
 	areas := n.Segment().Areas()
 	for _, a := range areas {
 		if a.Key.Kind == segment.KindTopic {
-			parents[laneSub(0, a.Index, a.Gen)] = true
+			parents[segment.LaneSub(0, a.Index, a.Gen)] = true
 		}
 	}
 	for _, a := range areas {

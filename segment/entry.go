@@ -41,6 +41,13 @@ func (k Key) String() string {
 	return fmt.Sprintf("%v %q:%d", k.Kind, k.Name, k.Sub)
 }
 
+// LaneSub is the Sub of lane k's key. It tells the lanes of a topic from those
+// of an earlier topic of the same name: the lane's number in the low 4 bits,
+// then the index and generation of the topic's directory entry.
+func LaneSub(k, index int, gen uint32) uint32 {
+	return uint32(k) | uint32(index)<<4 | gen<<14
+}
+
 func (k Key) check() error {
 	if k.Kind == 0 {
 		return fmt.Errorf("kind of area %q is 0", k.Name)
