@@ -130,7 +130,7 @@ func fromBytes(b []byte, o Options) (*Segment, error) {
 		return nil, err
 	}
 	s := newSegment(b, sb, path, o)
-	s.own = newTableLocks(b)
+	s.own = newTableLocks(s.b, s.kernel)
 	return s, nil
 }
 

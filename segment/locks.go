@@ -29,17 +29,22 @@ func (l fileLocks) unlock(i int) error       { return sys.Unlock(l.f, lockBase+i
 func (l fileLocks) held(i int) (bool, error) { return sys.Locked(l.f, lockBase+int64(i)) }
 func (l fileLocks) close() error             { return l.f.Close() }
 
-// tables has the lock table of each memory that FromBytes was given, by the
-// address of its first byte, as long as somebody has it open.
+// tables has the lock table of each memory that FromBytes was given, for each
+// kernel that is played over it, as long as somebody has it open.
 var tables = struct {
 	sync.Mutex
-	m map[*byte]*table
-}{m: make(map[*byte]*table)}
+	m map[tableKey]*table
+}{m: make(map[tableKey]*table)}
+
+type tableKey struct {
+	first  *byte
+	kernel uint64
+}
 
 // table is the lock table of one memory within this process.
 type table struct {
 	sync.Mutex
-	key     *byte
+	key     tableKey
 	holders int // guarded by tables
 	held    map[int]*tableLocks
 }
@@ -50,12 +55,13 @@ type tableLocks struct {
 	closed bool
 }
 
-func newTableLocks(b []byte) *tableLocks {
+func newTableLocks(b []byte, kernel uint64) *tableLocks {
+	key := tableKey{&b[0], kernel}
 	tables.Lock()
 	defer tables.Unlock()
-	t := tables.m[&b[0]]
+	t := tables.m[key]
 	if t == nil {
-		t = &table{key: &b[0], held: make(map[int]*tableLocks)}
+		t = &table{key: key, held: make(map[int]*tableLocks)}
 		tables.m[t.key] = t
 	}
 	t.holders++

@@ -122,14 +122,26 @@ func openOrCreate(path string, o *Options) (*os.File, error) {
 			return f, nil
 		case sys.IsSymlink(err):
 			return nil, &FileError{path, "this is a symbolic link", "name the bus file itself"}
+		case errors.Is(err, fs.ErrPermission):
+			return nil, denied(path, err)
 		case !errors.Is(err, fs.ErrNotExist) || o.MustExist || o.ReadOnly:
 			return nil, err
 		}
-		f, err = sys.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, o.perm())
+		f, err = sys.CreateFile(path, o.perm())
 		if err == nil || !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}
+}
+
+// denied says why the kernel did not let us open path, if that can be seen.
+func denied(path string, err error) error {
+	st, serr := sys.StatPath(path)
+	if serr != nil || int(st.UID) == os.Geteuid() {
+		return err
+	}
+	return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d), and its mode is %#o", st.UID, os.Geteuid(), st.Mode),
+		"its owner may share it with a group by mode 0660"}
 }
 
 // trust checks who may write to the bus file f.
@@ -145,16 +157,22 @@ func trust(f *os.File, path string, o *Options) error {
 	case st.Mode&0o002 != 0 && asked&0o002 == 0:
 		return &FileError{path, fmt.Sprintf("everybody may write to it (mode %#o)", st.Mode), "chmod it, or ask for that mode"}
 	case int(st.UID) == os.Geteuid():
-		if want := asked & 0o066; st.Mode&want != want {
-			return &FileError{path, fmt.Sprintf("its mode is %#o, but %#o was asked for", st.Mode, asked), "chmod it, or ask for its mode"}
-		}
-		return nil
+		return nil // modeAsked comes when it is READY
 	case asked&0o060 != 0o060:
 		return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d)", st.UID, os.Geteuid()), "to share a bus with a group, open it with mode 0660"}
 	case st.Mode&0o060 != 0o060:
 		return &FileError{path, fmt.Sprintf("it belongs to user %d and its group may not read and write it (mode %#o)", st.UID, st.Mode), "its owner must chmod it to 0660"}
 	case !inGroup(int(st.GID)):
 		return &FileError{path, fmt.Sprintf("it belongs to user %d and group %d, of which we are no member", st.UID, st.GID), "join the group"}
+	}
+	return nil
+}
+
+// modeAsked refuses our own file if it gives others less than we ask for.
+func modeAsked(st sys.Stat, path string, o *Options) error {
+	asked := uint32(o.Mode.Perm())
+	if want := asked & 0o066; int(st.UID) == os.Geteuid() && st.Mode&want != want {
+		return &FileError{path, fmt.Sprintf("its mode is %#o, but %#o was asked for", st.Mode, asked), "chmod it, or ask for its mode"}
 	}
 	return nil
 }
@@ -233,7 +251,11 @@ func settle(f *os.File, path string, named bool, o *Options) error {
 		return err
 	}
 	if c == removing { // its remover died before it unlinked the file
-		b, err := sys.Map(f, superSize, true)
+		st, err := sys.StatFile(f)
+		if err != nil {
+			return err
+		}
+		b, err := sys.Map(f, st.Size, true)
 		if err != nil {
 			return err
 		}
@@ -294,11 +316,11 @@ func found(f *os.File, path string, o *Options) error {
 	if err := reserve(f, path, 0, controlSize); err != nil {
 		return err
 	}
-	b, err := sys.Map(f, controlSize, true)
+	b, err := sys.Map(f, size, true)
 	if err != nil {
 		return err
 	}
-	format(b, uint64(size), st.Size == 0)
+	format(b[:controlSize], uint64(size), st.Size == 0)
 	return sys.Unmap(b)
 }
 
@@ -320,6 +342,9 @@ func mapReady(f *os.File, path string, named bool, o Options) (*Segment, error) 
 		return nil, err
 	}
 	if named {
+		if err := modeAsked(st, path, &o); err != nil {
+			return nil, err
+		}
 		if same, err := names(path, f); err != nil {
 			return nil, err
 		} else if !same {

@@ -22,7 +22,8 @@ type Options struct {
 	Size int64
 	// Mode is the permission of the file when it is created: default 0600.
 	// With 0660 a bus is shared with the file's group: buses of other users
-	// are opened too if their group is one of ours.
+	// are opened too if their group is one of ours. Sharing needs a Dir that
+	// the others can reach; the default one is private.
 	Mode fs.FileMode
 	// Kernel identifies the kernel whose locks tell which nodes live. Default:
 	// the id of this boot; over given memory: an id of this process. Only

@@ -131,7 +131,7 @@ func (s *Segment) Close() error {
 // newLocks returns a new holder of lock bytes.
 func (s *Segment) newLocks() (locks, *os.File, error) {
 	if s.f == nil {
-		return newTableLocks(s.b), nil, nil
+		return newTableLocks(s.b, s.kernel), nil, nil
 	}
 	f, err := sys.Reopen(s.f, !s.opts.ReadOnly)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,44 @@ func OpenFile(path string, flags int, perm uint32) (*os.File, error) {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		_ = unix.Close(fd)
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// CreateFile makes a new file at path with exactly the permissions perm,
+// whatever the umask, and opens it for reading and writing. The error wraps
+// fs.ErrExist if something is there. Where the kernel can, the file appears
+// with its permissions, so that nobody meets it with others.
+func CreateFile(path string, perm uint32) (*os.File, error) {
+	f, err := createNameless(path, perm)
+	if err == nil || errors.Is(err, unix.EEXIST) {
+		return f, err
+	}
+	if f, err = OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm); err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(os.FileMode(perm)); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// createNameless makes a file without a name, then gives it one.
+func createNameless(path string, perm uint32) (*os.File, error) {
+	const flags = unix.O_RDWR | unix.O_TMPFILE | unix.O_CLOEXEC
+	fd, err := retry(func() (int, error) { return unix.Open(filepath.Dir(path), flags, perm) })
+	if err != nil {
+		return nil, &os.PathError{Op: "create", Path: path, Err: err}
+	}
+	err = unix.Fchmod(fd, perm)
+	if err == nil {
+		link := "/proc/self/fd/" + strconv.Itoa(fd)
+		err = unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, &os.PathError{Op: "create", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
