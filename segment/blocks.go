@@ -120,6 +120,11 @@ func (s *Segment) prepare(f *os.File, first int, n int64) error {
 	if err != nil {
 		return err
 	}
+	// Looking first spares everybody the moment in which a vain attempt has
+	// taken all there is.
+	if free, err := sys.Free(f); err == nil && free < size {
+		return &SpaceError{Path: s.path, In: inFileSystem, Need: size, Free: free}
+	}
 	if err := reserve(f, s.path, off, size); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 		"node":    roleNode,
 		"maker":   roleMaker,
 		"remover": roleRemover,
+		"churn":   roleChurn,
 	})
 }
 

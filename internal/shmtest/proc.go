@@ -174,16 +174,32 @@ func (p *Proc) Success() {
 func (p *Proc) Killed() bool {
 	p.t.Helper()
 	err := p.Wait()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
-			return true
-		}
+	if killed(err) {
+		return true
 	}
 	if err != nil {
 		p.t.Fatalf("role %q: %v\n%s", p.role, err, p.log.String())
 	}
 	return false
+}
+
+// Failed returns how a process ended that was killed, unless it was that which
+// ended it.
+func (p *Proc) Failed() error {
+	<-p.done
+	if p.err == nil || killed(p.err) {
+		return nil
+	}
+	return fmt.Errorf("role %q: %w\n%s", p.role, p.err, p.log.String())
+}
+
+func killed(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	ws, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // Stderr returns the end of what the process wrote to standard error.

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"errors"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -91,7 +92,8 @@ func IsNoSpace(err error) bool {
 // IsSymlink says whether OpenFile failed because the path is a symbolic link.
 func IsSymlink(err error) bool { return errors.Is(err, unix.ELOOP) }
 
-// Free returns how many bytes the file system of f has left for us.
+// Free returns how many bytes the file system of f has left for us; a very
+// large number if it has no limit of its own.
 func Free(f *os.File) (int64, error) {
 	var st unix.Statfs_t
 	err := control(f, func(fd int) error {
@@ -100,6 +102,9 @@ func Free(f *os.File) (int64, error) {
 	})
 	if err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
+	}
+	if st.Blocks == 0 { // tmpfs without size=
+		return math.MaxInt64, nil
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
