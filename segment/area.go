@@ -9,7 +9,7 @@ import (
 	"github.com/ringbus/ringbus/internal/invariant"
 )
 
-var _ = invariant.Declare("segment.remove.removing", "segment.remove.freeing",
+var _ = invariant.Declare("segment.open.held", "segment.remove.removing", "segment.remove.freeing",
 	"segment.free.punched", "segment.free.block", "segment.free.blocks")
 
 // An Area is an extent of the segment that a node has open. It lasts until
@@ -64,6 +64,7 @@ func (n *Node) open(i int, gen uint32) (*Area, error) {
 	if err := n.hold(i); err != nil {
 		return nil, err
 	}
+	invariant.Point("segment.open.held")
 	e := n.s.entry(i) // edge: use
 	if e.state() != EntryReady || e.gen() != gen {
 		n.drop(i)

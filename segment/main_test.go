@@ -104,7 +104,7 @@ func bus(t *testing.T, dir string) *Segment {
 }
 
 // sound fails the test unless the bus is without fault and without leak once
-// everything dead is recovered.
+// everything dead is recovered; areas < 0 leaves open how many there are.
 func sound(t *testing.T, n *Node, areas int) {
 	t.Helper()
 	if _, err := n.Recover(); err != nil {
@@ -113,7 +113,7 @@ func sound(t *testing.T, n *Node, areas int) {
 	for _, p := range n.s.Verify() {
 		t.Error(p)
 	}
-	if have := n.s.Areas(); len(have) != areas {
+	if have := n.s.Areas(); areas >= 0 && len(have) != areas {
 		t.Errorf("there are %d areas, want %d: %+v", len(have), areas, have)
 	}
 	if u := n.s.Usage(); areas == 0 && u.Free != u.Blocks {
