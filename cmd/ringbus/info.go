@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringbus/ringbus/inspect"
+)
+
+func newInfo(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "info [TOPIC]",
+		Short: "Show a topic's publishers and subscribers, or the bus and its nodes",
+		Long: `Show everything about a topic: what its parties agreed on, its publishers, its
+subscribers with their lag, what they hold and what they lost, and the memory
+that it takes. Without a topic, show the bus and its nodes.
+
+Lag is what a subscriber has not passed yet; it says so in steps of up to a
+quarter of the depth. Held is what it holds beyond the message it is at.`,
+		Example: `  ringbus info greetings
+  ringbus info --bus plant
+  ringbus info greetings --json`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			bus, err := g.look()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return g.showBus(bus)
+			}
+			t, ok := bus.Topic(args[0])
+			if !ok {
+				return fmt.Errorf("there is no topic %q on bus %q: \"ringbus ls\" lists those that are there", args[0], g.bus)
+			}
+			return g.showTopic(t)
+		},
+	}
+}
+
+func (g *global) showBus(b inspect.Bus) error {
+	if g.json {
+		return printJSON(b)
+	}
+	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\n\n",
+		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics))
+	return table(os.Stdout, "NODE\tNAME\tPID\tUID\tSTATUS\tJOINED\tAREAS", func(w io.Writer) {
+		for _, n := range b.Nodes {
+			status := n.Status
+			if n.Foreign {
+				status += ", of another kernel"
+			}
+			fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%s\t%s\t%d\n", n.Slot, n.Name, n.Pid, n.UID, status, n.Joined.Format(time.DateTime), n.Areas)
+		}
+	})
+}
+
+func (g *global) showTopic(t inspect.Topic) error {
+	if g.json {
+		return printJSON(t)
+	}
+	fmt.Printf("topic        %s\ncreated      %s\nmemory       %s\n", t.Name, t.Created.Format(time.DateTime), human(t.Memory))
+	if c := t.Config; c != nil {
+		fmt.Printf("depth        %d messages\nmax-message  %s\nholds        %d messages, of all subscribers\nloans        %d, of each publisher\n", c.Depth, human(c.MaxMessage), c.Holds, c.Loans)
+		if c.LatestOnly {
+			fmt.Println("latest-only  no subscriber may hold publishers back")
+		}
+	} else if t.Err == "" {
+		fmt.Println("depth        not decided yet: no publisher has come")
+	}
+	if t.Err != "" {
+		fmt.Printf("error        %s\n", t.Err)
+	}
+	fmt.Println()
+	err := table(os.Stdout, "PUBLISHER\tLANE\tPID\tSTATE\tMESSAGES\tBYTES\tBLOCKED\tMEMORY", func(w io.Writer) {
+		for _, l := range t.Lanes {
+			state, pid := l.State, "-"
+			if l.Status != "" && l.Status != "alive" {
+				state += ", " + l.Status
+			}
+			if l.Pid != 0 {
+				pid = fmt.Sprint(l.Pid)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%d\t%s\n", l.Publisher, l.Number, pid, state, l.Messages, human(l.Bytes), l.Blocked, human(l.Memory))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	return table(os.Stdout, "SUBSCRIBER\tSLOT\tPID\tSTATUS\tMODE\tLAG\tHELD\tLOST", func(w io.Writer) {
+		for _, s := range t.Subscribers {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\t%d\n", s.Node, s.Slot, s.Pid, s.Status, s.Mode, s.Lag, s.Held, s.Lost)
+		}
+	})
+}

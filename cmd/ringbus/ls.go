@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringbus/ringbus/inspect"
+	"github.com/ringbus/ringbus/segment"
+)
+
+func newLs(g *global) *cobra.Command {
+	buses := false
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List the topics of the bus, or the buses",
+		Example: `  ringbus ls
+  ringbus ls --bus plant --json
+  ringbus ls --buses`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if buses {
+				return g.listBuses()
+			}
+			return g.listTopics()
+		},
+	}
+	c.Flags().BoolVar(&buses, "buses", false, "list the buses of the directory")
+	return c
+}
+
+func (g *global) listTopics() error {
+	bus, err := g.look()
+	if err != nil {
+		return err
+	}
+	if g.json {
+		return printJSON(bus.Topics)
+	}
+	if len(bus.Topics) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics on bus %q\n", g.bus)
+		return nil
+	}
+	return table(os.Stdout, "TOPIC\tPUBLISHERS\tSUBSCRIBERS\tMESSAGES\tBYTES\tMEMORY", func(w io.Writer) {
+		for _, t := range bus.Topics {
+			publishers := 0
+			for _, l := range t.Lanes {
+				if l.Publishing() {
+					publishers++
+				}
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", t.Name, publishers, len(t.Subscribers), t.Messages, human(t.Bytes), human(t.Memory), t.Err)
+		}
+	})
+}
+
+// look describes the bus, which must be there.
+func (g *global) look() (inspect.Bus, error) {
+	seg, err := inspect.Open(g.bus, g.segmentOptions())
+	if err != nil {
+		return inspect.Bus{}, missing(g.bus, err)
+	}
+	defer seg.Close()
+	return inspect.Look(seg), nil
+}
+
+// busLine is a bus of the list as JSON.
+type busLine struct {
+	Name  string `json:"name"`
+	Path  string `json:"path"`
+	Size  int64  `json:"size"`
+	Nodes int    `json:"nodes"`
+	Areas int    `json:"areas"`
+	Err   string `json:"error,omitempty"`
+}
+
+func (g *global) listBuses() error {
+	found, err := segment.List(&segment.Options{Dir: g.dir, Mode: g.fileMode()})
+	if err != nil {
+		return err
+	}
+	lines := []busLine{}
+	for _, b := range found {
+		l := busLine{Name: b.Name, Path: b.Path, Size: b.Size, Nodes: b.Nodes, Areas: b.Areas}
+		if b.Err != nil && !errors.Is(b.Err, fs.ErrNotExist) {
+			l.Err = b.Err.Error()
+		}
+		lines = append(lines, l)
+	}
+	if g.json {
+		return printJSON(lines)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintln(os.Stderr, "no buses")
+		return nil
+	}
+	return table(os.Stdout, "BUS\tSIZE\tNODES\tAREAS\tFILE", func(w io.Writer) {
+		for _, b := range lines {
+			if b.Err != "" {
+				fmt.Fprintf(w, "%s\t-\t-\t-\t%s\n", b.Name, b.Err)
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", b.Name, human(b.Size), b.Nodes, b.Areas, b.Path)
+		}
+	})
+}
+
+// table writes a heading and the rows that it is given, their columns in line.
+func table(out io.Writer, heading string, rows func(w io.Writer)) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	rows(w)
+	return w.Flush()
+}

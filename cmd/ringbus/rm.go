@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringbus/ringbus"
+	"github.com/ringbus/ringbus/segment"
+)
+
+func newRm(g *global) *cobra.Command {
+	whole, force := false, false
+	c := &cobra.Command{
+		Use:   "rm TOPIC... | rm --whole-bus [--force]",
+		Short: "Remove topics, or the bus itself",
+		Long: `Remove topics that nobody has open, and give their memory back. Or remove the
+whole bus with all its topics, and its file.
+
+Nothing ever has to be removed after a crash; this is for what is not wanted
+any more, and for a topic that is to be made anew with another depth or size.`,
+		Example: `  ringbus rm greetings
+  ringbus rm --bus plant --whole-bus
+  ringbus rm --whole-bus --force   # though others use it, or it is garbage`,
+		Args: func(c *cobra.Command, args []string) error {
+			switch {
+			case whole && len(args) > 0:
+				return misused(c, "--whole-bus takes no topics: it removes all of them")
+			case !whole && len(args) == 0:
+				return misused(c, "say which topics, or --whole-bus")
+			case force && !whole:
+				return misused(c, "--force is for --whole-bus only: end the programs that have the topic open")
+			}
+			for _, a := range args {
+				if err := topicName(c, a); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			var err error
+			done := removed{Topics: []string{}}
+			if whole {
+				if err = g.removeBus(force); err == nil {
+					done.Bus = g.bus
+				}
+			} else {
+				done.Topics, err = g.removeTopics(args)
+			}
+			if g.json {
+				return errors.Join(err, printJSON(done))
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&whole, "whole-bus", false, "remove the bus itself, with all its topics")
+	c.Flags().BoolVar(&force, "force", false, "remove a bus that others use (they keep what they have mapped), or a damaged file")
+	return c
+}
+
+// removed says what was removed, as JSON.
+type removed struct {
+	Bus    string   `json:"bus,omitempty"`
+	Topics []string `json:"topics"`
+}
+
+func (g *global) removeBus(force bool) error {
+	o := g.segmentOptions()
+	o.Force = force
+	err := segment.Remove(g.bus, o)
+	switch {
+	case errors.Is(err, segment.ErrInUse):
+		return fmt.Errorf("%w; end it first, or use --force", err)
+	case errors.As(err, new(*segment.FormatError)):
+		return fmt.Errorf("%w; --force removes the file nevertheless", err)
+	}
+	return missing(g.bus, err)
+}
+
+func (g *global) removeTopics(names []string) ([]string, error) {
+	done := []string{}
+	node, err := ringbus.Open(g.bus, &ringbus.Options{Name: g.name, Dir: g.dir, Mode: g.fileMode(), MustExist: true})
+	if err != nil {
+		return done, missing(g.bus, err)
+	}
+	var errs []error
+	for _, name := range names {
+		if err := node.Remove(name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		done = append(done, name)
+	}
+	return done, errors.Join(append(errs, node.Close())...)
+}
