@@ -35,6 +35,8 @@ const (
 	laneRing     = 0x4000
 	entrySize    = 0x80
 	entryWords   = entrySize / 8
+	secondLine   = mem.Line / 8 // word of an entry where its second line begins
+	firstLine    = 40           // bytes of inline payload before it
 
 	curFence = 0x08
 	curHolds = 0x40

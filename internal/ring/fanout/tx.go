@@ -82,6 +82,11 @@ func (x *Tx) publish(d uint32, inline []byte, length int, now int64) {
 	if x.lane.waiters.Load() != 0 {
 		x.wake()
 	}
+	if len(inline) > firstLine {
+		// The next message is likely as long: fetch its second line now, or
+		// its store would hold back the swap while a poller steals the first.
+		mem.PrefetchW(&x.lane.entry(p + 1)[secondLine])
+	}
 }
 
 // fill is steps P4 to P6: it takes position p-depth out of its entry and
@@ -92,15 +97,20 @@ func (x *Tx) fill(p uint64, d uint32, inline []byte, length int, now int64) *ato
 	// P4: from here nobody can begin to read position p-depth.
 	mem.StoreRelease(&e[0], busy(p))
 	invariant.Point("fanout.P5")
+	if len(inline) > firstLine {
+		// The second line first: a waiting subscriber polls the other one.
+		mem.CopyIn(e[secondLine:], inline[firstLine:])
+		inline = inline[:firstLine]
+	}
+	if len(inline) > 0 {
+		mem.CopyIn(e[3:], inline)
+	}
 	flags := uint64(0)
 	if now != 0 {
 		flags = flagTime
 		mem.StoreRelease(&e[2], uint64(now))
 	}
 	mem.StoreRelease(&e[1], packInfo(length, d, flags))
-	if len(inline) > 0 {
-		mem.CopyIn(e[3:], inline)
-	}
 	if len(x.desc) > 0 {
 		i := p & (x.lane.depth - 1)
 		if old := x.desc[i]; old != noDescriptor {
