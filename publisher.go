@@ -40,6 +40,10 @@ type PublisherOptions struct {
 	// LatestOnly: no subscriber of this topic may hold a publisher back.
 	LatestOnly bool
 
+	// Type is a fingerprint of the layout of the topic's messages; 0: any.
+	// Package typed sets it.
+	Type uint64
+
 	// Reject: Send returns ErrFull where it would have to wait.
 	Reject bool
 	// Timestamps: messages carry the publisher's wall clock.
@@ -82,6 +86,9 @@ func (n *Node) Publisher(topicName string, o *PublisherOptions) (*Publisher, err
 	}
 	p := &Publisher{topic: t, reject: o.Reject, stamps: o.Timestamps, policy: o.Wait.policy()}
 	if p.config, err = t.agree(o); err == nil {
+		err = t.agreeType(o.Type)
+	}
+	if err == nil {
 		if p.tx, err = t.takeLane(p.config); err == nil {
 			err = n.add(p)
 		}

@@ -45,6 +45,9 @@ type SubscriberOptions struct {
 	// has closed or died and all its messages were received. Otherwise it
 	// waits for new publishers.
 	UntilClose bool
+	// Type is a fingerprint of the layout of the topic's messages; 0: any.
+	// Package typed sets it.
+	Type uint64
 	// Wait says how Receive waits for a message.
 	Wait Wait
 }
@@ -102,6 +105,10 @@ func (n *Node) Subscriber(topicName string, o *SubscriberOptions) (*Subscriber, 
 		return nil, err
 	}
 	s := &Subscriber{topic: t, policy: o.Wait.policy(), history: o.History, until: o.UntilClose}
+	if err := t.agreeType(o.Type); err != nil {
+		t.close()
+		return nil, err
+	}
 	hold := o.Hold
 	if hold == 0 {
 		hold = 2

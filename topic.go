@@ -38,6 +38,17 @@ func (n *Node) openTopic(name string) (*topic, error) {
 	return &topic{node: n, name: name, area: area, ring: ring}, nil
 }
 
+// agreeType makes sure that all who care give the messages the same layout.
+func (t *topic) agreeType(want uint64) error {
+	if want == 0 {
+		return nil
+	}
+	if have := t.ring.AgreeType(want); have != want {
+		return &MismatchError{Topic: t.name, Field: "type", Have: fmt.Sprintf("%#x", have), Want: fmt.Sprintf("%#x", want)}
+	}
+	return nil
+}
+
 // lane opens lane k, which the topic's table names.
 func (t *topic) lane(k int, c fanout.Config) (*fanout.Lane, error) {
 	index, gen, ok := t.ring.LaneRef(k)

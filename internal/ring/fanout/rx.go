@@ -15,11 +15,11 @@ type Record struct {
 	Time   int64  // ns since 1970 by the publisher's clock, 0 if not asked for
 	Lost   uint64 // messages lost right before this one
 	Rx     *Rx
-	Lent   bool // Data is in the pool
+	inline [InlineSize]byte // aligned to 8 bytes
 	index  int
-	held   bool // our hold word names a descriptor; it may be an older message's
 	desc   uint32
-	inline [InlineSize]byte
+	Lent   bool // Data is in the pool
+	held   bool // our hold word names a descriptor; it may be an older message's
 }
 
 // Init prepares r as the subscriber's record number index.

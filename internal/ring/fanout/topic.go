@@ -15,6 +15,7 @@ import (
 const (
 	topicTag    = 0x000
 	topicConfig = 0x008
+	topicType   = 0x010
 	topicLanes  = 0x040
 	topicSlots  = 0x080
 	topicTable  = 0x100
@@ -115,6 +116,14 @@ func (t *Topic) Agree(c Config) (Config, error) {
 	t.config.CompareAndSwap(0, c.pack())
 	have, _, err := t.Config()
 	return have, err
+}
+
+// AgreeType stores the fingerprint of the messages' layout if nobody has yet,
+// and returns what holds.
+func (t *Topic) AgreeType(fingerprint uint64) uint64 {
+	w := mem.U64(t.area, topicType)
+	w.CompareAndSwap(0, fingerprint)
+	return w.Load()
 }
 
 // credits is the sum of the records of all claimed slots.
