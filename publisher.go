@@ -283,15 +283,21 @@ func (t *topic) openTx(k int, l *fanout.Lane) *fanout.Tx {
 // vacant reports whether nobody has l, after burying an owner that is dead.
 func (t *topic) vacant(l *fanout.Lane) bool {
 	state, owner := l.State()
-	if state != fanout.LaneOpen && state != fanout.LaneOpening {
+	switch state {
+	case fanout.LaneNew, fanout.LaneClosed, fanout.LaneDead:
 		return true
+	case fanout.LaneRetired:
+		return false
 	}
 	o := segment.Owner(owner)
 	if t.node.node.Status(o) != segment.Dead {
 		return false
 	}
 	t.node.node.RecoverOwner(o)
-	return l.Bury(owner) || state != fanout.LaneOpen
+	// A lane that was never announced is not found by recovery.
+	l.Bury(owner, t.node.node.Foreign(o))
+	state, _ = l.State()
+	return state == fanout.LaneDead
 }
 
 func outOfSpace(err error) bool {
@@ -386,6 +392,9 @@ func (p *Publisher) waitRoom(ctx context.Context) error {
 		}
 		if err := p.topic.node.node.Err(); err != nil {
 			return err
+		}
+		if p.tx.Evicted() {
+			return fmt.Errorf("publisher on topic %q: %w", p.topic.name, ErrFenced)
 		}
 		if !counted {
 			counted = true

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -53,7 +54,9 @@ func (s *Segment) sweepTopic(area []byte, o Owner) {
 		}
 		return nil
 	}
-	t.Recover(uint32(o), lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	// A node of another kernel is here because an operator evicted it.
+	evicted := mem.U64(s.b, slotOff(o.Slot())+nodeKernel).Load() != s.kernel
+	t.Recover(uint32(o), evicted, lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 }
 
 // NameOf returns the name of o's node; if it is gone, the owner in figures.

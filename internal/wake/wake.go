@@ -118,8 +118,9 @@ type Sleeper struct {
 	ch     chan struct{}
 
 	// The context whose end rings the bell, kept from one wait to the next,
-	// because most waits have the same one.
-	ctx  context.Context
+	// because most waits have the same one. Its channel stands for it: not
+	// every context can be compared.
+	done <-chan struct{}
 	stop func() bool
 }
 
@@ -181,15 +182,16 @@ func (s *Sleeper) Sleep(ctx context.Context) error {
 
 // watch makes the end of ctx ring the bell.
 func (s *Sleeper) watch(ctx context.Context) {
-	if s.ctx == ctx {
+	done := ctx.Done()
+	if s.done == done {
 		return
 	}
 	if s.stop != nil {
 		s.stop()
 		s.stop = nil
 	}
-	s.ctx = ctx
-	if ctx.Done() != nil {
+	s.done = done
+	if done != nil {
 		bell, pool := s.bell, s.pool
 		s.stop = context.AfterFunc(ctx, func() { Ring(bell, pool.node) })
 	}
@@ -200,7 +202,7 @@ func (s *Sleeper) Close() {
 	if s.stop != nil {
 		s.stop()
 	}
-	s.ctx, s.stop = nil, nil
+	s.done, s.stop = nil, nil
 }
 
 func (s *Sleeper) drain() {

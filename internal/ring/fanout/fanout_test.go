@@ -175,7 +175,7 @@ func TestSuccessorGoesOnWhereTheLaneStopped(t *testing.T) {
 	if _, ok := OpenTx(r.topic, r.lane, 0x200, "two", 1, 1, r.ring); ok {
 		t.Fatal("an open lane was taken")
 	}
-	r.topic.Recover(pubOwner, r.only, r.ring)
+	r.topic.Recover(pubOwner, false, r.only, r.ring)
 	x2 := r.tx()
 	if x2.Head() != 5 {
 		t.Fatalf("head %d after the restart, want 5", x2.Head())
@@ -243,7 +243,7 @@ func TestRecoveredSlotHoldsNothing(t *testing.T) {
 			}
 			sub.Keep(&sub.recs[i])
 		}
-		subs, pubs := r.topic.Recover(owner, r.only, r.ring)
+		subs, pubs := r.topic.Recover(owner, false, r.only, r.ring)
 		if subs != 1 || pubs != 0 {
 			t.Fatalf("recovered %d subscribers, %d publishers", subs, pubs)
 		}
@@ -327,7 +327,7 @@ func TestCreditsAreRefusedInWords(t *testing.T) {
 	if _, err := r.topic.Join(subOwner, ModeReliable, 1); err == nil {
 		t.Fatal("joined beyond the topic's holds")
 	}
-	r.topic.Recover(subOwner, r.only, r.ring)
+	r.topic.Recover(subOwner, false, r.only, r.ring)
 	if _, err := r.topic.Join(subOwner, ModeReliable, 1); err != nil {
 		t.Fatal(err)
 	}

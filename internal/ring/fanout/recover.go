@@ -9,9 +9,11 @@ import (
 // topic. Each step is a CAS on a word that names the owner or its generation,
 // so any number of recoverers may run it at once, and it may be cut short and
 // run again: whoever marks the owner's node free must have run it whole.
-// lane returns lane k or nil. It returns how many subscribers and publishers
-// it ended.
-func (t *Topic) Recover(owner uint32, lane func(k int) *Lane, ring func(wake.Bell)) (subscribers, publishers int) {
+// lane returns lane k or nil. evicted says that the only evidence is an
+// operator's word, and the owner may still write late: what it wrote with
+// plain stores is not given to others then. Recover returns how many
+// subscribers and publishers it ended.
+func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring func(wake.Bell)) (subscribers, publishers int) {
 	var lanes []*Lane
 	for k := range MaxLanes {
 		if l := lane(k); l != nil {
@@ -37,7 +39,7 @@ func (t *Topic) Recover(owner uint32, lane func(k int) *Lane, ring func(wake.Bel
 		invariant.Point("fanout.V5")
 	}
 	for _, l := range lanes {
-		if l.Bury(owner) {
+		if l.Bury(owner, evicted) {
 			publishers++
 		}
 		invariant.Point("fanout.D1")
@@ -63,14 +65,19 @@ func (l *Lane) expel(i int, gen uint64) {
 	}
 }
 
-// Bury is D1: if owner, who is dead by evidence, has the lane, it is dead too.
-func (l *Lane) Bury(owner uint32) bool {
+// Bury is D1: if owner, who is dead by evidence, has the lane, it is dead too,
+// or retired if the owner was evicted.
+func (l *Lane) Bury(owner uint32, evicted bool) bool {
+	state := LaneDead
+	if evicted {
+		state = LaneRetired
+	}
 	for {
 		w := owned(l.owner.Load())
 		if w.owner() != owner || w.state() != LaneOpen && w.state() != LaneOpening {
 			return false
 		}
-		if l.owner.CompareAndSwap(uint64(w), uint64(packOwned(LaneDead, w.gen(), owner))) {
+		if l.owner.CompareAndSwap(uint64(w), uint64(packOwned(state, w.gen(), owner))) {
 			return true
 		}
 	}

@@ -286,7 +286,7 @@ func (r *Rx) Waiting() bool {
 // Ended reports whether the lane's publisher has closed it or is dead and
 // everything it published was read.
 func (r *Rx) Ended() bool {
-	if s := owned(r.lane.owner.Load()).state(); s != LaneClosed && s != LaneDead {
+	if s := owned(r.lane.owner.Load()).state(); s != LaneClosed && s != LaneDead && s != LaneRetired {
 		return false
 	}
 	return r.Waiting() // the message may have come before the close

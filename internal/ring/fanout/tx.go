@@ -283,6 +283,10 @@ func (x *Tx) entitled(i int) (cursor, claim) {
 // returns whether n more positions may be published.
 func (x *Tx) refresh(n uint64) bool {
 	l := x.lane
+	if x.Evicted() {
+		x.allowed = x.head
+		return false
+	}
 	if to := x.head + l.chunk; to != x.limit {
 		x.limit = to
 		// R1, edge: join (this store, then slots and cursors | cursor, then limit)
@@ -318,6 +322,10 @@ func (x *Tx) Room() bool {
 	}
 	return true
 }
+
+// Evicted reports whether the lane was taken from us: an operator evicted our
+// node. A publisher looks once per chunk.
+func (x *Tx) Evicted() bool { return owned(x.lane.owner.Load()) != x.word }
 
 // Blocker is a subscriber that holds the publisher back.
 type Blocker struct {

@@ -11,7 +11,7 @@ import (
 // and gen name the lane's directory entry. ok is false if somebody has it.
 func OpenTx(t *Topic, l *Lane, owner uint32, name string, index int, gen uint32, ring func(wake.Bell)) (x *Tx, ok bool) {
 	old := owned(l.owner.Load())
-	if s := old.state(); s == LaneOpening || s == LaneOpen {
+	if s := old.state(); s != LaneNew && s != LaneClosed && s != LaneDead {
 		return nil, false
 	}
 	opening := packOwned(LaneOpening, old.gen()+1, owner)

@@ -11,7 +11,7 @@ func (l *Lane) Verify(t *Topic) []string {
 		out = append(out, fmt.Sprintf("lane %d: ", l.Number)+fmt.Sprintf(format, args...))
 	}
 	w := owned(l.owner.Load())
-	if w.state() > LaneDead {
+	if w.state() > LaneRetired {
 		wrong("owner word %#x has an unknown state", uint64(w))
 	}
 	head, limit := l.head(), l.limit.Load()

@@ -182,6 +182,7 @@ const (
 	LaneOpen    = 2
 	LaneClosed  = 3
 	LaneDead    = 4
+	LaneRetired = 5 // its owner was evicted and may still write: nobody takes it again
 )
 
 func packOwned(state int, gen uint64, owner uint32) owned {
