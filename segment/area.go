@@ -9,7 +9,7 @@ import (
 	"github.com/ringbus/ringbus/internal/invariant"
 )
 
-var _ = invariant.Declare("segment.open.held", "segment.remove.removing", "segment.remove.freeing",
+var _ = invariant.Declare("segment.open.found", "segment.open.held", "segment.remove.removing", "segment.remove.freeing",
 	"segment.free.punched", "segment.free.block", "segment.free.blocks")
 
 // An Area is an extent of the segment that a node has open. It lasts until
@@ -61,6 +61,7 @@ var errRetry = errors.New("entry changed")
 // open opens entry i if it is READY in the given generation, else it returns
 // errRetry.
 func (n *Node) open(i int, gen uint32) (*Area, error) {
+	invariant.Point("segment.open.found")
 	if err := n.hold(i); err != nil {
 		return nil, err
 	}

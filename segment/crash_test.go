@@ -80,8 +80,13 @@ func TestDeathInTheDirectoryLeavesNothing(t *testing.T) {
 						}
 						_, check = a.Close(), 1
 					}
-					if _, err := survivor.Recover(); err != nil {
-						t.Fatal(err)
+					if !survivor.RecoverOwner(dead.Owner()) {
+						t.Fatal("the dead node is still there")
+					}
+					for i := range entryCount {
+						if e := s.entry(i); e.owner() == dead.Owner() {
+							t.Errorf("entry %d is %v and belongs to the dead node", i, e.state())
+						}
 					}
 					if n := len(s.Areas()); !asks {
 						check = n // READY or not, by where the death came

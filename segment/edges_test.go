@@ -5,6 +5,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"testing"
 	"time"
 
@@ -103,6 +104,42 @@ func TestRemoverSeesWhoIsOpening(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	sound(t, a, 1)
+}
+
+func TestOpenerLooksAgainAtWhatItFound(t *testing.T) {
+	s := memory(t, nil)
+	a, b := join(t, s, "a"), join(t, s, "b")
+	if err := create(t, a, lane, 1000).Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got *Area
+	var err error
+	resume := heldAt(t, "segment.open.found", func() { got, err = b.Lookup(lane) })
+	if err := a.Remove(lane); err != nil {
+		t.Fatal(err)
+	}
+	other := create(t, a, Key{KindTopic, 0, "other"}, 1000) // in the very same entry
+	resume()
+	if got != nil || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it opened %+v (%v), where %+v is", got, err, other)
+	}
+	if s.uses(b.Owner(), other.Index()) {
+		t.Error("its use bit stayed")
+	}
+}
+
+func TestOneRecovererAtATime(t *testing.T) {
+	s := memory(t, nil)
+	a, b, dead := join(t, s, "a"), join(t, s, "b"), join(t, s, "dead")
+	dead.Abandon()
+	resume := heldAt(t, "segment.bury.burying", func() { a.RecoverOwner(dead.Owner()) })
+	if b.RecoverOwner(dead.Owner()) || b.Status(dead.Owner()) != Dead {
+		t.Error("two recover one node")
+	}
+	resume()
+	if !b.RecoverOwner(dead.Owner()) {
+		t.Error("it was not recovered")
+	}
 }
 
 func TestNobodyOpensWhatIsBeingRemoved(t *testing.T) {

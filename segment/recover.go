@@ -68,9 +68,6 @@ func (n *Node) recoverSlot(slot int, r *Report) {
 	if slot == n.slot || !n.s.mayBury(w) {
 		return
 	}
-	if held, err := n.locks.held(slot); held || err != nil {
-		return
-	}
 	n.burial.Lock() // our lock holder locks twice without noticing
 	defer n.burial.Unlock()
 	if got, err := n.locks.try(slot); !got || err != nil {
