@@ -84,8 +84,8 @@ func Paths(t Tree) []Finding {
 func Present(t Tree) []Finding {
 	var out []Finding
 	for _, name := range []string{
-		"LICENSE", "NOTICE", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile",
-		"docs/format.md", "docs/patents.md", "docs/adr/README.md",
+		"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile",
+		"docs/format.md", "docs/models/fanout.md", "docs/patents.md", "docs/adr/README.md",
 	} {
 		if len(t[name]) == 0 {
 			out = append(out, Finding{Path: name, Say: "is missing or empty: write it"})
