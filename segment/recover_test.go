@@ -137,3 +137,22 @@ func TestOwnerIsNotTheSameInTheNextLife(t *testing.T) {
 		}
 	}
 }
+
+func TestProcessIsWatchedForItsEnd(t *testing.T) {
+	dir := shmtest.Dir(t)
+	n := join(t, bus(t, dir), "survivor")
+	p := shmtest.Start(t, "node", nil, dir)
+	o := ownerOf(t, p.Line())
+	watches := func() int {
+		n.watch.Lock()
+		defer n.watch.Unlock()
+		return len(n.watch.of)
+	}
+	until(t, "watched", func() bool { return watches() == 1 })
+	// A node that leaves while its process may go on is not watched any more.
+	p.Success()
+	until(t, "not watched", func() bool { return watches() == 0 })
+	if n.s.load(o.Slot()).state() != NodeFree {
+		t.Error("its slot is not free")
+	}
+}
