@@ -122,7 +122,7 @@ func FuzzNodeTable(f *testing.F) {
 		f.Add(scrawl(nodeSize, st|1<<4|7<<36))
 	}
 	f.Add(scrawl(nodeUses, 1<<63-1))
-	f.Add(scrawl(nodeUses+19*8, 1<<52|1<<52-1))
+	f.Add(scrawl(nodeUses+19*8, 1<<52|(1<<52-1)))
 	f.Add(append(scrawl(nodePid, 1), scrawl(nodeBeat, 1<<52)...))
 	fuzz(f, nodesOff, nodesOff+0x1000)
 }
