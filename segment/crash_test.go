@@ -173,6 +173,10 @@ func TestKilledRemoverOfABus(t *testing.T) {
 				t.Fatal("the remover lives")
 			}
 			_, statErr := os.Stat(filepath.Join(dir, "bus"))
+			have, err := List(options(dir))
+			if err != nil || (len(have) == 1) != (statErr == nil) || len(have) == 1 && have[0].Err != nil {
+				t.Errorf("the file: %v, the list: %+v, %v", statErr, have, err)
+			}
 			n, err := old.Join("x")
 			if (err == nil) != (statErr == nil) {
 				t.Errorf("the file: %v, the join: %v", statErr, err)

@@ -82,6 +82,7 @@ func (s *Segment) join(name string) (*Node, error) {
 	}
 	n.loop.Add(1)
 	go n.run()
+	n.recoverAll() // what the dead have left, so that we find a clean bus
 	return n, nil
 }
 

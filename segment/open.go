@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/ringbus/ringbus/internal/invariant"
@@ -47,37 +46,6 @@ func OpenFile(path string, o *Options) (*Segment, error) {
 		return nil, fmt.Errorf("open segment %q: %w", path, err)
 	}
 	return s, nil
-}
-
-// prepareDir makes the directory of buses if it is missing. The default one
-// lies where everybody may write, so that it must be proved to be ours.
-func prepareDir(dir string, own bool, o *Options) error {
-	if !o.MustExist && !o.ReadOnly {
-		perm := fs.FileMode(0o700)
-		if !own && o.perm()&0o060 != 0 {
-			perm = 0o770
-		}
-		if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	if !own {
-		return nil
-	}
-	st, err := sys.StatPath(dir)
-	if err != nil {
-		return err
-	}
-	const do = "remove it, or choose another place with $RINGBUS_DIR"
-	switch {
-	case !st.Dir:
-		return &FileError{dir, "this is no directory", do}
-	case int(st.UID) != os.Geteuid():
-		return &FileError{dir, fmt.Sprintf("the directory belongs to user %d, not to us (%d)", st.UID, os.Geteuid()), do}
-	case st.Mode&0o022 != 0:
-		return &FileError{dir, fmt.Sprintf("others may write to the directory (mode %#o)", st.Mode), "chmod it to 0700"}
-	}
-	return nil
 }
 
 func openPath(path string, o Options) (*Segment, error) {
@@ -134,54 +102,6 @@ func openOrCreate(path string, o *Options) (*os.File, error) {
 	}
 }
 
-// denied says why the kernel did not let us open path, if that can be seen.
-func denied(path string, err error) error {
-	st, serr := sys.StatPath(path)
-	if serr != nil || int(st.UID) == os.Geteuid() {
-		return err
-	}
-	return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d), and its mode is %#o", st.UID, os.Geteuid(), st.Mode),
-		"its owner may share it with a group by mode 0660"}
-}
-
-// trust checks who may write to the bus file f.
-func trust(f *os.File, path string, o *Options) error {
-	st, err := sys.StatFile(f)
-	if err != nil {
-		return err
-	}
-	asked := uint32(o.Mode.Perm())
-	switch {
-	case !st.Regular:
-		return &FileError{path, "this is not a regular file", "name a bus file"}
-	case st.Mode&0o002 != 0 && asked&0o002 == 0:
-		return &FileError{path, fmt.Sprintf("everybody may write to it (mode %#o)", st.Mode), "chmod it, or ask for that mode"}
-	case int(st.UID) == os.Geteuid():
-		return nil // modeAsked comes when it is READY
-	case asked&0o060 != 0o060:
-		return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d)", st.UID, os.Geteuid()), "to share a bus with a group, open it with mode 0660"}
-	case st.Mode&0o060 != 0o060:
-		return &FileError{path, fmt.Sprintf("it belongs to user %d and its group may not read and write it (mode %#o)", st.UID, st.Mode), "its owner must chmod it to 0660"}
-	case !inGroup(int(st.GID)):
-		return &FileError{path, fmt.Sprintf("it belongs to user %d and group %d, of which we are no member", st.UID, st.GID), "join the group"}
-	}
-	return nil
-}
-
-// modeAsked refuses our own file if it gives others less than we ask for.
-func modeAsked(st sys.Stat, path string, o *Options) error {
-	asked := uint32(o.Mode.Perm())
-	if want := asked & 0o066; int(st.UID) == os.Geteuid() && st.Mode&want != want {
-		return &FileError{path, fmt.Sprintf("its mode is %#o, but %#o was asked for", st.Mode, asked), "chmod it, or ask for its mode"}
-	}
-	return nil
-}
-
-func inGroup(gid int) bool {
-	groups, err := os.Getgroups()
-	return gid == os.Getegid() || err == nil && slices.Contains(groups, gid)
-}
-
 // attach waits until the bus in f is READY, formats it if that is up to us,
 // and maps it. named says that path must name f.
 func attach(f *os.File, path string, named bool, o Options) (*Segment, error) {
@@ -192,12 +112,12 @@ func attach(f *os.File, path string, named bool, o Options) (*Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c == ready {
+		if c == ready || c == removing && o.ReadOnly {
 			return mapReady(f, path, named, o)
 		}
 		if o.ReadOnly {
-			if time.Now().After(deadline) || c == empty {
-				return nil, &FormatError{path, "state", "not READY", "READY (somebody must create the bus first)"}
+			if held, err := lk.held(creationLock); !held {
+				return nil, errors.Join(err, &FormatError{path, "state", "not READY", "READY (somebody must create the bus first)"})
 			}
 		} else if got, err := lk.try(creationLock); err != nil {
 			return nil, err
@@ -301,6 +221,9 @@ func found(f *os.File, path string, o *Options) error {
 	}
 	if size < minSize || size > maxSize {
 		return &FormatError{path, "length of the file", fmt.Sprintf("%d bytes", size), fmt.Sprintf("%d to %d bytes", minSize, int64(maxSize))}
+	}
+	if networked(f) {
+		return onNetwork(path)
 	}
 	if st.Size != size {
 		if err := f.Truncate(size); err != nil {

@@ -56,6 +56,7 @@ func TestBadFilesAreNamedAndLeftAlone(t *testing.T) {
 		{"magic", "magic", func(b []byte) []byte { b[0]++; return b }},
 		{"other byte order", "byte order", func(b []byte) []byte { le.PutUint32(b[sbByteOrder:], 0x04030201); return b }},
 		{"other version", "version", func(b []byte) []byte { b[sbVersion] = 2; return b }},
+		{"other version with its state elsewhere", "version", func(b []byte) []byte { b[sbVersion], b[sbState] = 2, 0; return b }},
 		{"unknown feature", "incompatible features", func(b []byte) []byte { b[sbIncompat+7] = 1; return b }},
 		{"huge size", "size", func(b []byte) []byte { le.PutUint64(b[sbSize:], 1<<63); return b }},
 		{"larger size", "block size", func(b []byte) []byte { le.PutUint64(b[sbSize:], 1<<39); return b }},

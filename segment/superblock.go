@@ -32,6 +32,11 @@ const (
 func examine(b []byte, path string) (condition, error) {
 	le := binary.LittleEndian
 	state, mg := le.Uint64(b[sbState:]), le.Uint64(b[sbMagic:])
+	if mg == magic { // before the state: another version may have it elsewhere
+		if err := checkVersion(b, path); err != nil {
+			return 0, err
+		}
+	}
 	switch {
 	case state == stateReady && mg == magic:
 		return ready, nil
@@ -66,15 +71,8 @@ func check(b []byte, path string, have int64) (super, error) {
 	if v := le.Uint64(b[sbMagic:]); v != magic {
 		return bad("magic", hex(v), hex(magic))
 	}
-	switch v := le.Uint32(b[sbByteOrder:]); v {
-	case byteOrder:
-	case 0x04030201:
-		return bad("byte order", "big-endian", "little-endian")
-	default:
-		return bad("byte order", hex(uint64(v)), hex(byteOrder))
-	}
-	if v := le.Uint32(b[sbVersion:]); v != formatVersion {
-		return bad("version", v, formatVersion)
+	if err := checkVersion(b, path); err != nil {
+		return super{}, err
 	}
 	if v := le.Uint64(b[sbIncompat:]); v != 0 {
 		return bad("incompatible features", hex(v), "0: this program knows none of them")
@@ -99,6 +97,22 @@ func check(b []byte, path string, have int64) (super, error) {
 		return bad("length of the file", fmt.Sprintf("%d bytes (truncated)", have), fmt.Sprintf("%d bytes", s.size))
 	}
 	return s, nil
+}
+
+// checkVersion says whether we know where the fields of a superblock are, and
+// in which byte order.
+func checkVersion(b []byte, path string) error {
+	switch v := binary.LittleEndian.Uint32(b[sbByteOrder:]); v {
+	case byteOrder:
+	case 0x04030201:
+		return &FormatError{path, "byte order", "big-endian", "little-endian"}
+	default:
+		return &FormatError{path, "byte order", hex(uint64(v)), hex(byteOrder)}
+	}
+	if v := binary.LittleEndian.Uint32(b[sbVersion:]); v != formatVersion {
+		return &FormatError{path, "version", fmt.Sprint(v), fmt.Sprint(formatVersion)}
+	}
+	return nil
 }
 
 // format writes an empty bus of the given size into its control part b, whose

@@ -92,6 +92,25 @@ func IsNoSpace(err error) bool {
 // IsSymlink says whether OpenFile failed because the path is a symbolic link.
 func IsSymlink(err error) bool { return errors.Is(err, unix.ELOOP) }
 
+// Networked says whether f lies on a file system that other machines change
+// too: neither its locks nor its mappings mean there what they mean here.
+func Networked(f *os.File) (bool, error) {
+	var st unix.Statfs_t
+	err := control(f, func(fd int) error {
+		_, err := retry(func() (int, error) { return 0, unix.Fstatfs(fd, &st) })
+		return err
+	})
+	if err != nil {
+		return false, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
+	}
+	switch uint32(st.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
+		unix.V9FS_MAGIC, unix.CEPH_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC:
+		return true, nil
+	}
+	return false, nil
+}
+
 // Free returns how many bytes the file system of f has left for us; a very
 // large number if it has no limit of its own.
 func Free(f *os.File) (int64, error) {
