@@ -89,9 +89,15 @@ func (n *Node) Publisher(topicName string, o *PublisherOptions) (*Publisher, err
 		err = t.agreeType(o.Type)
 	}
 	if err == nil {
-		if p.tx, err = t.takeLane(p.config); err == nil {
-			err = n.add(p)
+		p.tx, err = t.takeLane(p.config)
+	}
+	if err == nil {
+		p.sleeper = n.pool.NewSleeper(p.tx.Bell(), p.policy)
+		p.loans = make([]loan, p.config.Loans)
+		for i := range p.loans {
+			p.loans[i].pub = p
 		}
+		err = n.add(p) // from here the node may close it
 	}
 	if err != nil {
 		if p.tx != nil {
@@ -99,11 +105,6 @@ func (n *Node) Publisher(topicName string, o *PublisherOptions) (*Publisher, err
 		}
 		t.close()
 		return nil, err
-	}
-	p.sleeper = n.pool.NewSleeper(p.tx.Bell(), p.policy)
-	p.loans = make([]loan, p.config.Loans)
-	for i := range p.loans {
-		p.loans[i].pub = p
 	}
 	return p, nil
 }
@@ -126,7 +127,7 @@ func (t *topic) agree(o *PublisherOptions) (fanout.Config, error) {
 		asked            bool
 		have, want, fits any
 	}{
-		{"depth", o.Depth != 0 || o.History != 0, have.Depth, want.Depth, nil},
+		{"depth", o.Depth != 0, have.Depth, want.Depth, nil},
 		{"max-message", o.MaxMessage != 0, have.MaxMessage, want.MaxMessage, nil},
 		{"loans", o.Loans != 0, have.Loans, want.Loans, nil},
 		{"latest-only", o.LatestOnly, have.LatestOnly, true, nil},
@@ -134,6 +135,9 @@ func (t *topic) agree(o *PublisherOptions) (fanout.Config, error) {
 		if f.asked && f.have != f.want {
 			return have, &MismatchError{Topic: t.name, Field: f.name, Have: f.have, Want: f.want}
 		}
+	}
+	if room := have.Depth - have.Chunk(); o.History > room {
+		return have, &MismatchError{Topic: t.name, Field: "history", Have: room, Want: o.History}
 	}
 	if o.Holds > have.Holds {
 		return have, &MismatchError{Topic: t.name, Field: "holds", Have: have.Holds, Want: o.Holds}

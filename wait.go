@@ -84,9 +84,19 @@ func Select(ctx context.Context, subs ...*Subscriber) (int, error) {
 		}
 		return -1
 	}
+	// A lane that is new is nothing to receive yet: it is opened here, and only
+	// here, where the sleep was not announced yet.
+	open := func() {
+		for _, s := range subs {
+			if s.topic.ring.Lanes() != s.mask {
+				_ = s.openLanes() // Receive will say why not
+			}
+		}
+	}
 	group := node.pool.NewGroup(bells)
 	spin := subs[0].policy.Begin()
 	for {
+		open()
 		if k := look(); k >= 0 {
 			return k, nil
 		}

@@ -53,7 +53,7 @@ type Rx struct {
 	flushed uint64 // what the cursor says, or less
 	lazy    uint64 // how far the cursor may lag
 	lost    uint64 // to be told with the next message
-	quiet   bool   // joining: being lapped now is not a loss
+	since   uint64 // what lies before is history, of which nothing is lost
 	err     error
 	mine    [MaxRecords]uint64 // our last value of each hold word
 }
@@ -127,7 +127,7 @@ func (r *Rx) Poll(rec *Record) Status {
 		}
 	}
 	rec.Pos, rec.Rx = n, r
-	rec.Lost, r.lost, r.quiet = r.lost, 0, false
+	rec.Lost, r.lost = r.lost, 0
 	r.next = n + 1
 	return Got
 }
@@ -200,8 +200,8 @@ func (r *Rx) notReady(rec *Record, s uint64) Status {
 		}
 		// Q1: lapped. Everything before q-depth+1 is gone, and was published.
 		to := stampPos(s) - r.lane.depth + 1
-		if !r.quiet {
-			r.lost += to - n
+		if from := max(n, r.since); to > from {
+			r.lost += to - from
 		}
 		r.next = to
 		s = r.lane.entry(to)[0].Load()

@@ -59,7 +59,7 @@ func (r *Rx) join(w, history uint64) bool {
 		if !r.cursor.CompareAndSwap(w, uint64(packCursor(curLatest, r.gen, n))) {
 			return false
 		}
-		r.next, r.flushed, r.quiet = n, n, true
+		r.next, r.flushed, r.since = n, n, head
 		r.ringPublisher()
 		return true
 	}
