@@ -33,12 +33,12 @@ func (r *record) lend() Message {
 
 // end ends the loan of sequence seq, if it is open.
 func (r *record) end(seq uint64) bool {
-	pos, rx := r.Pos, r.Rx
-	if !r.seq.CompareAndSwap(seq, seq+1) {
+	pos, rx, shadow := r.Pos, r.Rx, r.shadow
+	if !r.seq.CompareAndSwap(seq, seq+1) { // from here the record may be used again
 		return false
 	}
 	if invariant.Enabled {
-		invariant.Poison(r.shadow)
+		invariant.Poison(shadow)
 	}
 	rx.Released(pos)
 	return true
