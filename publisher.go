@@ -484,7 +484,11 @@ func (p *Publisher) Depth() int { return p.config.Depth }
 func (p *Publisher) Sequence() uint64 { return p.tx.Head() }
 
 // Subscribers is the number of subscribers that will see the next message.
-func (p *Publisher) Subscribers() int { return p.tx.Ready() }
+func (p *Publisher) Subscribers() int {
+	return p.tx.Ready(func(owner uint32) bool {
+		return p.topic.node.node.Status(segment.Owner(owner)) != segment.Dead
+	})
+}
 
 // WaitSubscribers waits until at least n subscribers will see the next message.
 func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
@@ -492,13 +496,13 @@ func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 	defer p.busy.Leave()
 	p.slow.Lock()
 	defer p.slow.Unlock()
-	for p.tx.Ready() < n {
+	for p.Subscribers() < n {
 		if p.closed.Load() {
 			return p.closedErr()
 		}
 		p.sleeper.Prepare()
 		p.tx.Park()
-		if p.tx.Ready() >= n || p.closed.Load() {
+		if p.Subscribers() >= n || p.closed.Load() {
 			p.sleeper.Cancel()
 			continue
 		}

@@ -36,7 +36,7 @@ type Lane struct {
 	Number    int    `json:"number"`
 	Publisher string `json:"publisher"` // name of the node that has or had it
 	Pid       int    `json:"pid,omitempty"`
-	State     string `json:"state"`            // new, opening, open, closed or dead
+	State     string `json:"state"`            // new, opening, open, closed, dead or retired
 	Status    string `json:"status,omitempty"` // of the node, if the lane is open
 	Since     uint64 `json:"since"`            // the publisher's first position
 	Messages  uint64 `json:"messages"`         // ever sent on the lane
@@ -76,7 +76,7 @@ type Place struct {
 
 var laneStates = [...]string{
 	fanout.LaneNew: "new", fanout.LaneOpening: "opening", fanout.LaneOpen: "open",
-	fanout.LaneClosed: "closed", fanout.LaneDead: "dead",
+	fanout.LaneClosed: "closed", fanout.LaneDead: "dead", fanout.LaneRetired: "retired",
 }
 
 func (v *view) topic(a segment.AreaInfo) Topic {

@@ -391,11 +391,12 @@ func (x *Tx) CountBlocked() { x.lane.blocked.Add(1) }
 // Bell returns the publisher's bell.
 func (x *Tx) Bell() wake.Bell { return x.lane.bell }
 
-// Ready counts the subscribers that have a place in this lane.
-func (x *Tx) Ready() int {
+// Ready counts the subscribers that have a place in this lane and whose owner
+// is alive: until the dead are recovered they have one too.
+func (x *Tx) Ready(alive func(owner uint32) bool) int {
 	n := 0
 	bitsOf(x.topic.slots.Load(), func(i int) {
-		if c, _ := x.entitled(i); c.state() != curOut {
+		if c, held := x.entitled(i); c.state() != curOut && alive(held.owner()) {
 			n++
 		}
 	})
