@@ -32,6 +32,12 @@ func exercise(t *testing.T, b []byte) {
 		return
 	}
 	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
+	defer cancel()
+	exerciseOnce(ctx, s)
+}
+
+func exerciseOnce(ctx context.Context, s *Segment) {
 	s.Nodes()
 	s.Areas()
 	s.verify()
@@ -39,8 +45,6 @@ func exercise(t *testing.T, b []byte) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
-	defer cancel()
 	for i := range 3 {
 		key := Key{KindLane, uint32(i), "a"}
 		if a, _, err := n.Create(ctx, key, 20000, nil); err == nil {

@@ -47,8 +47,11 @@ func denied(path string, err error) error {
 	if serr != nil || int(st.UID) == os.Geteuid() {
 		return err
 	}
-	return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d), and its mode is %#o", st.UID, os.Geteuid(), st.Mode),
-		"its owner may share it with a group by mode 0660"}
+	do := "its owner may share it with a group by mode 0660"
+	if st.Mode&0o060 == 0o060 {
+		do = fmt.Sprintf("become a member of its group, %d", st.GID)
+	}
+	return &FileError{path, fmt.Sprintf("it belongs to user %d, not to us (%d), and its mode is %#o", st.UID, os.Geteuid(), st.Mode), do}
 }
 
 // trust checks who may write to the bus file f.
