@@ -1,0 +1,166 @@
+#!/bin/sh
+# check.sh: model-check the lane protocol (fanout.pml) with Spin.
+#
+#   check.sh          a set that takes about two minutes on two slow cores
+#   check.sh --full   everything that fanout.md lists as exhaustive: an hour, 6 GB of memory
+#
+# A "good" configuration must be searched to its end without an error; a
+# "mutant" (-DM_..., or a documented limit of the protocol) must give a
+# counterexample. Exit status: 0 all as expected, 1 something was not,
+# 2 usage, 3 a tool is missing.
+set -u
+
+case "${1-}" in
+'') full= limit=150 ;;
+--full) full=1 limit=900 ;;
+*) echo "usage: $0 [--full]" >&2; exit 2 ;;
+esac
+
+need() {
+	command -v "$1" >/dev/null 2>&1 && return
+	echo "check.sh: $1 is missing; on Debian or Ubuntu: apt-get install $2" >&2
+	exit 3
+}
+need spin spin
+need gcc "gcc libc6-dev"
+need timeout coreutils
+
+model=$(cd "$(dirname "$0")" && pwd)/fanout.pml
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$dir" || exit 1
+failed=0 count=0
+
+# run good|mutant FLAGS: one configuration, one line.
+run() {
+	want=$1 flags=$2 count=$((count + 1))
+	defs=$(for f in $flags; do printf ' -D%s' "$f"; done)
+	store=-DCOLLAPSE
+	case $want in large) want=good store=-DHC4 ;; esac
+	rm -f pan* ./*.trail
+	cp "$model" fanout.pml
+	# shellcheck disable=SC2086
+	if ! spin -a $defs fanout.pml >spin.out 2>&1 ||
+		! gcc -O1 -w -DSAFETY $store -DMEMLIM=6000 -o pan pan.c 2>gcc.out; then
+		echo "FAIL $want: $flags: does not compile"
+		cat spin.out gcc.out 2>/dev/null
+		failed=$((failed + 1))
+		return
+	fi
+	timeout "$limit" nice -n 19 ./pan -m100000 >pan.out 2>&1
+	rc=$?
+	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
+	why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.out | head -n 1)
+	if [ $rc -eq 124 ]; then
+		got=open say="not finished in $limit s"
+	elif [ -n "$why" ]; then
+		got=mutant say="counterexample after $states states: $why"
+	elif [ $rc -eq 0 ] && grep -q 'errors: 0' pan.out && ! grep -qE 'too small|out of memory|incomplete' pan.out; then
+		got=good say="no error in $states states"
+	else
+		got=broken say="pan ended with status $rc: $(grep -E '^pan|error' pan.out | head -n 1)"
+	fi
+	if [ "$got" = "$want" ]; then
+		echo "ok   $want: $flags: $say"
+	else
+		echo "FAIL $want: $flags: $say"
+		failed=$((failed + 1))
+	fi
+}
+
+# Every line: what is expected, then the flags.
+while read -r want flags; do
+	case $want in '' | '#'*) continue ;; esac
+	case $want in
+	full | full-mutant)
+		[ -n "$full" ] || continue
+		[ "$want" = full ] && want=large || want=mutant
+		;;
+	esac
+	run "$want" "$flags"
+done <<'SET'
+# reliable, kept loans, join with history, park, close; latest, pins, exact loss; inline
+good REL_A M=6
+good LAT_A M=5
+good REL_A LAZY=2 D=4 N=6 M=7
+# one barrier per send
+good REL_A TSO M=6
+good LAT_A TSO M=5
+good LAT_A INL TSO M=5
+# batches
+good REL_A BATCH CH=2 N=5 EAGER TSO
+good LAT_A BATCH CH=2 N=5 EAGER TSO
+# fence; deaths; pre-join
+good REL_A FENCE_ON N=5 EAGER
+good REL_A KILLA D=1 N=3 M=3 EAGER
+good REL_A REL_B REUSE PREJOIN D=1 N=3 M=2
+# pins
+mutant LAT_A M=5 M_NOBUSY
+mutant LAT_A M=5 M_NORECHECK
+mutant LAT_A M=5 M_RECHECKFIRST
+mutant LAT_A M=5 EAGER M_SCANEARLY
+mutant LAT_A M=5 TSO M_P7PLAIN
+mutant REL_A M=6 M_PINLATE
+# join
+mutant REL_A M_NOJ3
+mutant REL_A TSO M_NF_LIMIT
+# wake-up
+mutant REL_A M_NOPARKCHECK
+mutant REL_A D=1 N=3 M_NOJRING
+mutant REL_A KILLA D=1 N=3 M=3 EAGER M_V4SWAP
+# batches
+mutant REL_A BATCH CH=2 N=5 EAGER M_FIRSTTOLAST
+mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_HEADMAX
+mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_KEEPSTALE
+# fence
+mutant REL_A FENCE_ON N=5 EAGER M_FENCEORDER
+# slot reuse under a zombie
+mutant LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER M_HOLDSTORE
+# pre-join
+mutant REL_A PREJOIN D=1 N=3 M=2 M_SCANTHENVIS
+mutant REL_A PREJOIN D=1 N=3 M=2 M_PJNOMASK
+mutant REL_A PREJOIN D=1 N=3 M=2 M_LATEJ3
+mutant REL_A REL_B REUSE PREJOIN D=1 N=3 M=2 M_PJCLAIMFIRST
+mutant REL_A REL_B REUSE PREJOIN D=1 N=3 M=2 M_NOLEAVING
+mutant REL_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2 M_NOHEAL
+# the rest, with --full
+full-mutant LAT_A M=5 M_EAGERCLEAR
+full-mutant LAT_A INL M_NOBUSY
+full-mutant LAT_A INL M_NORECHECK
+full-mutant REL_A D=1 N=3 TSO M_P7PLAIN
+full-mutant REL_A M_SCANFIRST
+full-mutant REL_A M_NOCLOSECHECK
+full-mutant REL_A M_RINGBEFORECLOSE
+full-mutant LAT_A M_LOSTBYONE
+full-mutant REL_A KILLPUB D=1 N=3 M=3 EAGER M_RINGWAITERS
+full-mutant REL_A KILLA D=1 N=3 M=3 EAGER M_NORINGREC
+full-mutant REL_A KILLA RECS2 KILLREC D=1 N=3 M=2 M_FREEFIRST
+full-mutant REL_A REL_B REUSE KILLA RECS2 D=1 N=3 M=3 EAGER M_OUTNOGEN
+full-mutant REL_A FENCE_ON N=5 EAGER M_NOCURCHECK
+full-mutant REL_A FENCE_ON N=5 EAGER M_NOFDESC
+full-mutant REL_A FENCE_ON N=5 EAGER M_CURSTORE
+full-mutant REL_A FENCE_ON N=4 EAGER
+full-mutant REL_A FENCE_ON N=5 EAGER LAZY=2 M=5
+full-mutant LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER M_HOLDNOGEN
+full-mutant LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER M_NOFIRSTCHECK
+full-mutant REL_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2 M_NOLEAVING
+full REL_A
+full REL_A BATCH CH=2 LAZY=2 D=4 N=7 M=6
+full REL_A FENCE_ON D=1 N=4 M=4 EAGER
+full REL_A KILLPUB D=1 N=3 M=3
+full REL_A KILLPUB KILLREC D=1 N=3 M=2
+full LAT_A KILLPUB RESTART D=1 N=3 M=3 EAGER
+full LAT_A BATCH KILLPUB RESTART CH=2 N=5 M=3 EAGER
+full REL_A BATCH KILLPUB RESTART CH=2 N=5 M=3 EAGER
+full REL_A KILLA RECS2 KILLREC D=1 N=3 M=2
+full LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER
+full REL_A REL_B PREJOIN D=1 N=4 M=2
+full REL_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2
+full LAT_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2
+full REL_A PREJOIN KILLPUB RESTART D=1 N=3 M=2
+full REL_A REL_B REUSE PREJOIN RINGLAST D=1 N=3 M=2
+SET
+
+echo "$count configurations, $failed not as expected"
+[ "$failed" -eq 0 ]
