@@ -33,7 +33,7 @@ SHA-256 of all that was received, in order, is that of the files. The status is
 1 if it is not, or if a reliable subscriber that lived lost anything.`,
 		Example: `  ringbus demo
   ringbus demo --source ~/pictures --rounds 20`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.rounds < 0 {
 				return misused(c, "--rounds cannot be negative")

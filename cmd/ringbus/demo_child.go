@@ -33,7 +33,7 @@ type part struct {
 func newDemoPub(g *global) *cobra.Command {
 	p := part{}
 	c := &cobra.Command{
-		Use: "demo-pub", Hidden: true, Args: arguments(cobra.NoArgs),
+		Use: "demo-pub", Hidden: true, Args: atMost(0),
 		RunE: func(c *cobra.Command, _ []string) error { return g.demoPub(c.Context(), &p) },
 	}
 	f := c.Flags()
@@ -51,7 +51,7 @@ func newDemoPub(g *global) *cobra.Command {
 func newDemoSub(g *global) *cobra.Command {
 	p := part{}
 	c := &cobra.Command{
-		Use: "demo-sub", Hidden: true, Args: arguments(cobra.NoArgs),
+		Use: "demo-sub", Hidden: true, Args: atMost(0),
 		RunE: func(c *cobra.Command, _ []string) error { return g.demoSub(c.Context(), &p) },
 	}
 	c.Flags().IntVar(&p.history, "history", 0, "")

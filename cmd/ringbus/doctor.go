@@ -25,7 +25,7 @@ The status is 1 if something remains wrong, or if it is no valid bus at all.`,
 		Example: `  ringbus doctor
   ringbus doctor --bus plant --json
   ringbus doctor --read-only copy-of-a-bus`,
-		Args: arguments(cobra.MaximumNArgs(1)),
+		Args: atMost(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file := ""
 			if len(args) > 0 {

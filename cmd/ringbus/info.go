@@ -24,7 +24,7 @@ quarter of the depth. Held is what it holds beyond the message it is at.`,
 		Example: `  ringbus info greetings
   ringbus info --bus plant
   ringbus info greetings --json`,
-		Args: arguments(cobra.MaximumNArgs(1)),
+		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			bus, err := g.look()
 			if err != nil {

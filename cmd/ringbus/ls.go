@@ -22,7 +22,7 @@ func newLs(g *global) *cobra.Command {
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(*cobra.Command, []string) error {
 			if buses {
 				return g.listBuses()

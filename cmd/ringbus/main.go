@@ -87,11 +87,11 @@ func misused(c *cobra.Command, format string, args ...any) error {
 	return &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
 }
 
-// arguments makes a usageError of what check says.
-func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+// atMost wants no more than n arguments.
+func atMost(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return &usageError{c.CommandPath(), err}
+		if len(args) > n {
+			return misused(c, "%s takes %s, not %q", c.Name(), []string{"no arguments", "one argument at most"}[n], args)
 		}
 		return nil
 	}

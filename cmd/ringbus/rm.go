@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -87,7 +88,14 @@ func (g *global) removeTopics(names []string) ([]string, error) {
 	}
 	var errs []error
 	for _, name := range names {
-		if err := node.Remove(name); err != nil {
+		err := node.Remove(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = fmt.Errorf("there is no topic %q on bus %q: \"ringbus ls\" lists those that are there", name, g.bus)
+		case errors.Is(err, segment.ErrInUse):
+			err = fmt.Errorf("%w; end that program first", err)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -20,7 +20,9 @@ func newVersion(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which version this is",
-		Args:  arguments(cobra.NoArgs),
+		Example: `  ringbus version
+  ringbus version --json`,
+		Args: atMost(0),
 		RunE: func(*cobra.Command, []string) error {
 			b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
