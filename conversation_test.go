@@ -20,7 +20,7 @@ type conversation struct {
 
 // conversations are all of them. Those about waiting, about limits and about
 // loans have files of their own.
-var conversations = slices.Concat(delivery, loaning, limits, waiting)
+var conversations = slices.Concat(delivery, loaning, limits, waiting, crowd)
 
 // stream is how many messages run where a conversation is about their flow.
 const stream = 3000
