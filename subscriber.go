@@ -139,6 +139,9 @@ func (t *topic) join(m fanout.Mode, hold int) (*fanout.Slot, error) {
 	owner := uint32(t.node.node.Owner())
 	slot, err := t.ring.Join(owner, m, hold)
 	if !errors.Is(err, fanout.ErrNoSlot) {
+		if err != nil {
+			t.ringPublishers()
+		}
 		return slot, err
 	}
 	if _, err := t.node.Recover(); err != nil {
@@ -480,5 +483,6 @@ func (s *Subscriber) leave() {
 	}
 	s.sleeper.Close()
 	s.slot.Leave(s.rx)
+	s.topic.ringPublishers()
 	s.topic.close()
 }

@@ -69,6 +69,22 @@ func (t *topic) lane(k int, c fanout.Config) (*fanout.Lane, error) {
 	return l, nil
 }
 
+// ringPublishers follows the end of a claim: a publisher may sleep on it in a
+// lane that the claim's owner never opened.
+func (t *topic) ringPublishers() {
+	c, ok, err := t.ring.Config()
+	if err != nil || !ok {
+		return // no publisher ever came
+	}
+	t.ring.RingPublishers(func(k int) *fanout.Lane {
+		l, err := t.lane(k, c)
+		if err != nil {
+			return nil
+		}
+		return l
+	}, t.node.ring)
+}
+
 // makeLane creates lane k, or opens it if somebody else just did.
 func (t *topic) makeLane(k int, c fanout.Config) (*fanout.Lane, error) {
 	key := segment.Key{Kind: segment.KindLane, Sub: segment.LaneSub(k, t.area.Index(), t.area.Gen()), Name: t.name}

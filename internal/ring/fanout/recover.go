@@ -29,8 +29,6 @@ func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring
 		for _, l := range lanes {
 			l.expel(i, c.gen())
 			invariant.Point("fanout.V2")
-			l.ringPublisher(ring) // V4
-			invariant.Point("fanout.V4")
 		}
 		free := packClaim(claimFree, 0, 0, c.gen(), 0)
 		if t.claims[i].CompareAndSwap(w, uint64(free)) { // V5
@@ -39,6 +37,8 @@ func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring
 		invariant.Point("fanout.V5")
 	}
 	for _, l := range lanes {
+		ring(l.bell) // V4, whatever park says: the dead may have taken it and not rung
+		invariant.Point("fanout.V4")
 		if l.Bury(owner, evicted) {
 			publishers++
 		}

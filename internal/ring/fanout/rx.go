@@ -149,12 +149,16 @@ func (r *Rx) secure(n uint64, lent bool) bool {
 	return c.state() == curActive && c.gen() == r.gen
 }
 
-// hold sets the record's hold word. It fails if the word is not what we left,
-// that is if the slot has another owner.
+// hold sets the record's hold word. It fails if the word is not what we left
+// and the slot has another owner. A former owner, evicted and yet alive, may
+// write it late too; that counts for nobody.
 func (r *Rx) hold(rec *Record, w uint64) bool {
 	k := rec.index
-	if !r.holds[k].CompareAndSwap(r.mine[k], w) {
-		return false
+	for !r.holds[k].CompareAndSwap(r.mine[k], w) {
+		r.mine[k] = r.holds[k].Load()
+		if cursor(r.cursor.Load()).gen() != r.gen { // after the word: the cursor was first
+			return false
+		}
 	}
 	r.mine[k] = w
 	rec.held = w != 0

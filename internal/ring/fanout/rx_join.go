@@ -27,12 +27,15 @@ func OpenRx(s *Slot, l *Lane, history int, ring func(wake.Bell)) (*Rx, error) {
 		w := r.cursor.Load()
 		c := cursor(w)
 		if c.gen() == r.gen {
-			if c.state() != r.state {
+			if c.state() != r.state && (c.state() != curFenced || r.state != curActive) {
 				return nil, ErrFenced
-			}
+			} // if it is fenced already, Poll will say so and Rejoin go on from here
 			r.next = c.pos(l.limit.Load())
 			r.flushed, r.first, r.given = r.next, r.next, true
 			return r, nil
+		}
+		if claim(s.topic.claims[s.Index].Load()) != s.word {
+			return nil, ErrFenced // and w may be the cursor of the slot's next owner
 		}
 		if r.join(w, uint64(history)) {
 			r.first = r.next
@@ -117,7 +120,11 @@ func (r *Rx) Rejoin(current *Record) Status {
 	for {
 		next := packCursor(curActive, r.gen, n)
 		if !r.cursor.CompareAndSwap(w, uint64(next)) {
-			return Evicted
+			w = r.cursor.Load()
+			if c = cursor(w); c.gen() != r.gen || c.state() != curFenced {
+				return Evicted
+			}
+			continue // fenced again, on the place that we were about to leave
 		}
 		w = uint64(next)
 		invariant.Point("fanout.Z2")

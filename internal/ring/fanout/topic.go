@@ -183,6 +183,10 @@ func (t *Topic) Join(owner uint32, mode Mode, records int) (*Slot, error) {
 			gen = 1
 		}
 		word := packClaim(claimHeld, mode, records, gen, owner)
+		// Before the claim: a publisher that finds the claim gives it a cursor,
+		// and must look at that from then on.
+		// edge: join (this OR, the cursor | Tx.refresh: limit, then slots and cursors)
+		t.slots.Or(1 << i)
 		invariant.Point("fanout.J0")
 		// J0: owner and generation in the step that takes the slot.
 		if !t.claims[i].CompareAndSwap(uint64(old), uint64(word)) {
@@ -192,8 +196,6 @@ func (t *Topic) Join(owner uint32, mode Mode, records int) (*Slot, error) {
 		s := &Slot{topic: t, Index: i, gen: gen, mode: mode, records: records, word: word}
 		t.lost[i].Store(0)
 		t.bells[i].Ref.Store(0)
-		// edge: join (this OR, the cursor | Tx.refresh: limit, then slots and cursors)
-		t.slots.Or(1 << i)
 		invariant.Point("fanout.J0b")
 		if err := s.CheckCredit(); err != nil {
 			s.free()
@@ -229,7 +231,8 @@ func (s *Slot) free() {
 	s.topic.claims[s.Index].CompareAndSwap(uint64(s.word), uint64(free))
 }
 
-// Leave gives the slot back: the cursor in each lane first, the claim last.
+// Leave gives the slot back: the cursor in each lane first, then the claim.
+// RingPublishers must follow.
 func (s *Slot) Leave(lanes []*Rx) {
 	for _, r := range lanes {
 		r.leave()
@@ -237,6 +240,20 @@ func (s *Slot) Leave(lanes []*Rx) {
 	}
 	s.free()
 	invariant.Point("fanout.L3")
+}
+
+// RingPublishers is L4, after a claim was given back: a publisher may sleep on
+// the cursor that it had set for it in a lane that its owner never opened.
+// lane returns lane k or nil.
+//
+// edge: wake publisher (claim, then park | park, then cursors and claims)
+func (t *Topic) RingPublishers(lane func(k int) *Lane, ring func(wake.Bell)) {
+	bitsOf(t.Lanes(), func(k int) {
+		if l := lane(k); l != nil {
+			l.ringPublisher(ring)
+			invariant.Point("fanout.L4")
+		}
+	})
 }
 
 // ringSlots rings every slot that was ever used: after a death or a close,

@@ -302,7 +302,14 @@ func (x *Tx) refresh(n uint64) bool {
 		}
 		// A cursor outside of [head-depth, head] belongs to a joiner that will
 		// look again, or to nobody we need to trust.
-		if lag := x.head - c.pos(x.head); lag <= l.depth {
+		lag := x.head - c.pos(x.head)
+		if lag == l.depth { // we would wait for it: only if it is still there
+			if c, _ = x.entitled(i); c.state() != curActive {
+				return
+			}
+			lag = x.head - c.pos(x.head)
+		}
+		if lag <= l.depth {
 			allowed = min(allowed, x.head-lag+l.depth)
 		}
 	})
