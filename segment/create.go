@@ -183,6 +183,7 @@ func (n *Node) commit(t uint64, i int, e entry) (bool, error) {
 // If it cannot, it undoes everything.
 func (n *Node) build(key Key, i int, e entry, size int64, init func([]byte) error) (*Area, error) {
 	if err := n.hold(i); err != nil { // before READY: nobody may remove it in between
+		n.unclaim(i, e)
 		return nil, err
 	}
 	defer func() {
@@ -205,10 +206,15 @@ func (n *Node) build(key Key, i int, e entry, size int64, init func([]byte) erro
 
 // abort undoes what build did.
 func (n *Node) abort(i int, e entry) {
+	n.unclaim(i, e)
+	n.drop(i)
+}
+
+// unclaim frees entry i, which is CLAIMED by us as e, and its blocks.
+func (n *Node) unclaim(i int, e entry) {
 	if freeing := e.with(EntryFreeing, n.owner); n.s.turnEntry(i, e, freeing) {
 		n.s.freeEntry(i, freeing, n.f)
 	}
-	n.drop(i)
 }
 
 // furnish finds blocks for entry i, makes their pages certain and zero, and

@@ -128,6 +128,37 @@ func TestOpenerLooksAgainAtWhatItFound(t *testing.T) {
 	}
 }
 
+func TestCreatorThatIsEvictedOnTheWayLeavesNothing(t *testing.T) {
+	for _, point := range pointsOf("create") {
+		host, guest := kernels(t)
+		h, g := join(t, host, "host"), join(t, guest, "guest")
+		var err error
+		resume := heldAt(t, point, func() { _, _, err = g.Create(t.Context(), lane, 3*minBlock, nil) })
+		if err := h.Evict(g.Owner().Slot()); err != nil {
+			t.Fatal(err)
+		}
+		next := create(t, h, Key{KindTopic, 0, "next"}, 1000) // where it was at work
+		copy(next.Bytes(), "kept")
+		resume()
+		if string(next.Bytes()[:4]) != "kept" {
+			t.Errorf("held at %s: it wrote into another area", point)
+		}
+		if point != "segment.create.ready" && !errors.Is(err, ErrFenced) {
+			t.Errorf("held at %s: %v", point, err)
+		}
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
+		sound(t, h, -1)
+		if a, err := h.Lookup(next.Key()); err != nil || a.Offset() != next.Offset() {
+			t.Errorf("the other area was moved: %v", err)
+		}
+		if t.Failed() {
+			t.Fatalf("held at %s", point)
+		}
+	}
+}
+
 func TestOneRecovererAtATime(t *testing.T) {
 	s := memory(t, nil)
 	a, b, dead := join(t, s, "a"), join(t, s, "b"), join(t, s, "dead")
@@ -135,6 +166,9 @@ func TestOneRecovererAtATime(t *testing.T) {
 	resume := heldAt(t, "segment.bury.burying", func() { a.RecoverOwner(dead.Owner()) })
 	if b.RecoverOwner(dead.Owner()) || b.Status(dead.Owner()) != Dead {
 		t.Error("two recover one node")
+	}
+	if a.burial.TryLock() { // our own lock holder would not keep us out
+		t.Error("one node may recover it twice")
 	}
 	resume()
 	if !b.RecoverOwner(dead.Owner()) {

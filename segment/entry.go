@@ -76,6 +76,7 @@ const (
 	EntryReady    EntryState = 3 // the area can be opened
 	EntryRemoving EntryState = 4 // its owner looks whether anybody uses it
 	EntryFreeing  EntryState = 5 // its owner gives the blocks back
+	EntryLost     EntryState = 6 // what an evicted node was at work on, and may yet write into: never used again
 )
 
 func (s EntryState) String() string {
@@ -85,7 +86,7 @@ func (s EntryState) String() string {
 	return fmt.Sprintf("state %d", uint8(s))
 }
 
-var entryStates = [...]string{"free", "pending", "claimed", "ready", "removing", "freeing"}
+var entryStates = [...]string{"free", "pending", "claimed", "ready", "removing", "freeing", "lost"}
 
 // entry is the value of an entry's word: state 4 bits, generation 20, owner 20,
 // from the bottom.

@@ -15,12 +15,13 @@ type Report struct {
 	Dead    []Owner // nodes whose slots were freed
 	Entries int     // directory entries finished or undone
 	Blocks  int     // blocks given back
+	Lost    int     // entries that evicted nodes were at work on
 }
 
 // Recover looks at every node and recovers each dead one completely: what it
 // had in rings, the areas that it was creating or removing, its uses, its
-// slot. It also finishes entries whose owner's slot has moved on. It may be
-// called at any time, by any number of nodes, and die at any step.
+// slot. It also finishes entries whose owner's slot has moved on, and takes
+// back blocks that name no area. It may be called at any time, by any number of nodes, and die at any step.
 func (n *Node) Recover() (Report, error) {
 	var r Report
 	if err := n.begin(); err != nil {
@@ -34,6 +35,12 @@ func (n *Node) Recover() (Report, error) {
 	}
 	for i := range entryCount {
 		n.adopt(i, &r)
+	}
+	table := n.s.blockTable()
+	for b := range table {
+		if table[b].Load() != 0 && n.s.free(&table[b]) {
+			r.Blocks++
+		}
 	}
 	return r, nil
 }
@@ -111,8 +118,9 @@ func (s *Segment) bury(slot int, w word, f *os.File, r *Report) bool {
 	invariant.Point("segment.bury.burying")
 	s.sweepRings(o)
 	invariant.Point("segment.bury.rings")
+	evicted := mem.U64(s.b, slotOff(slot)+nodeKernel).Load() != s.kernel // no lock proves its death
 	for i := range entryCount {
-		s.undo(i, o, f, r)
+		s.undo(i, o, f, evicted, r)
 	}
 	invariant.Point("segment.bury.entries")
 	s.dropUses(slot, w.gen())
@@ -130,13 +138,14 @@ func (s *Segment) bury(slot int, w word, f *os.File, r *Report) bool {
 // sleeper on a futex was the dead node itself.
 func (s *Segment) ring(slot int) { s.BellOf(slot).Add(1) }
 
-// dropUses clears the use bits that carry the generation.
+// dropUses clears the uses that carry the generation, and the generation with
+// them: a node that was evicted cannot add to them any more.
 func (s *Segment) dropUses(slot int, gen uint32) {
 	uses := mem.U64s(s.b, slotOff(slot)+nodeUses, useWords)
 	for i := range uses {
 		v := uses[i].Load()
-		if g, bits := untag(v); g == gen&0xfff && bits != 0 {
-			uses[i].CompareAndSwap(v, tagged(gen, 0))
+		if g, _ := untag(v); g == gen&0xfff {
+			uses[i].CompareAndSwap(v, 0)
 		}
 	}
 }
@@ -146,14 +155,23 @@ func (s *Segment) dropUses(slot int, gen uint32) {
 const stubborn = 1000
 
 // undo finishes or undoes what owner o was doing to entry i. The caller holds
-// o's slot.
-func (s *Segment) undo(i int, o Owner, f *os.File, r *Report) {
+// o's slot. If o was evicted it may wake up and write into the entry and its
+// blocks, or give their pages back: both are lost then, and never used again.
+func (s *Segment) undo(i int, o Owner, f *os.File, evicted bool, r *Report) {
 	for range stubborn {
 		e := s.entry(i)
-		if e.owner() != o || e.state() == EntryFree || e.state() > EntryFreeing {
+		if e.owner() != o || e.state() == EntryFree || e.state() > EntryFreeing { // LOST stays
 			return
 		}
-		switch e.state() {
+		st := e.state()
+		if evicted && (st == EntryPending || st == EntryClaimed || st == EntryFreeing) {
+			if s.turnEntry(i, e, e.with(EntryLost, o)) {
+				r.Lost++
+				return
+			}
+			continue
+		}
+		switch st {
 		case EntryPending: // a helper may claim it meanwhile: look again
 			if s.turnEntry(i, e, e.with(EntryFree, Nobody)) {
 				r.Entries++
@@ -177,25 +195,24 @@ func (s *Segment) undo(i int, o Owner, f *os.File, r *Report) {
 	}
 }
 
-// adopt takes over entry i if its owner's slot is free or has moved on, which
-// happens only when a fenced node did something late or peers wrote garbage.
+// adopt ends entry i's state if its owner's slot is free or has moved on. Only
+// a node that was evicted and acted late leaves such an entry, or a peer that
+// wrote garbage; the late one may go on, so what it was at work on is lost.
 func (n *Node) adopt(i int, r *Report) {
 	s := n.s
 	e := s.entry(i)
 	o := e.owner()
-	switch e.state() {
-	case EntryPending, EntryClaimed, EntryRemoving, EntryFreeing:
-	default:
-		return
-	}
 	if w := s.load(o.Slot()); o != Nobody && w.state() != NodeFree && w.owner(o.Slot()) == o {
 		return
 	}
-	st := e.state()
-	if st == EntryClaimed {
-		st = EntryFreeing
-	}
-	if s.turnEntry(i, e, e.with(st, n.owner)) {
-		s.undo(i, n.owner, n.f, r)
+	switch e.state() {
+	case EntryPending, EntryClaimed, EntryFreeing:
+		if s.turnEntry(i, e, e.with(EntryLost, o)) {
+			r.Lost++
+		}
+	case EntryRemoving:
+		if s.turnEntry(i, e, e.with(EntryReady, Nobody)) {
+			r.Entries++
+		}
 	}
 }

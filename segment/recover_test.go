@@ -62,6 +62,17 @@ func TestDeadUserDoesNotHinderRemoval(t *testing.T) {
 	sound(t, b, 0)
 }
 
+func TestWhoJoinsRecoversTheDead(t *testing.T) {
+	s := memory(t, nil)
+	for _, n := range []*Node{join(t, s, "a"), join(t, s, "b"), join(t, s, "c")} {
+		n.Abandon()
+	}
+	n := join(t, s, "d")
+	if have := s.Nodes(); len(have) != 1 || have[0].Owner != n.Owner() {
+		t.Errorf("nodes are %+v", have)
+	}
+}
+
 func TestLeaveCleansUp(t *testing.T) {
 	s := memory(t, nil)
 	a, b := join(t, s, "a"), join(t, s, "b")

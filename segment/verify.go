@@ -136,6 +136,7 @@ func (c *checker) entry(i int) {
 		if e.owner() == Nobody || w.state() == NodeFree || w.owner(e.owner().Slot()) != e.owner() {
 			c.repairable(where, "it is %v and belongs to %v, which is gone", e.state(), e.owner())
 		}
+	case EntryLost:
 	default:
 		c.report(where, "%v is none of the format's", e.state())
 		return
