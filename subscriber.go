@@ -74,7 +74,9 @@ type Subscriber struct {
 	count uint
 	rx    []*fanout.Rx
 	mask  uint64 // the lanes that rx has
-	there uint64 // the lanes that had a publisher while we were here
+
+	joined bool   // the lanes that were there at first are open
+	there  uint64 // the lanes that had a publisher while we were here
 
 	closed atomic.Bool
 	mu     sync.Mutex // guards rx and names against Close
@@ -160,9 +162,12 @@ func (s *Subscriber) openLanes() error {
 	if s.closed.Load() {
 		return s.closedErr()
 	}
+	late := s.joined
+	s.joined = true
+	visible := s.topic.ring.Lanes() // once: the first time, what was there after the claim
 	for k := range fanout.MaxLanes {
 		bit := uint64(1) << k
-		if s.topic.ring.Lanes()&bit == 0 || s.mask&bit != 0 {
+		if visible&bit == 0 || s.mask&bit != 0 {
 			continue
 		}
 		c, ok, err := s.topic.ring.Config()
@@ -173,7 +178,7 @@ func (s *Subscriber) openLanes() error {
 		if err != nil {
 			return err
 		}
-		rx, err := fanout.OpenRx(s.slot, l, s.history, s.topic.node.ring)
+		rx, err := fanout.OpenRx(s.slot, l, s.history, late, s.topic.node.ring)
 		if err != nil {
 			return fmt.Errorf("topic %q: lane %d: %w", s.topic.name, k, err)
 		}

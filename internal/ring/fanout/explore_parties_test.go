@@ -254,6 +254,7 @@ func (w *world) subscribe(p *party, owner uint32, mode Mode, records, history, m
 		p.x.fail("join: %v", err)
 	}
 	r := &receiver{w: w, p: p, sub: sub, slot: s, records: make([]Record, records), history: history}
+	r.early = w.known(0) == nil
 	for i := range r.records {
 		r.records[i].Init(i)
 	}
@@ -273,6 +274,7 @@ type receiver struct {
 	rx      *Rx
 	records []Record
 	history int
+	early   bool // it was there before the lane, and misses nothing
 	cur     int
 	open    []held // loans; the last may be the current one
 }
@@ -286,7 +288,7 @@ func (r *receiver) openLane() {
 		return
 	}
 	low := w.acked()
-	rx, err := OpenRx(r.slot, w.lane, r.history, w.ring)
+	rx, err := OpenRx(r.slot, w.lane, r.history, false, w.ring)
 	if err != nil {
 		if w.evicted[r.sub.owner] {
 			panic(errEvicted)
@@ -303,6 +305,9 @@ func (r *receiver) openLane() {
 	high := begun - min(begun, history)
 	if at := rx.Next(); !rx.Given() && (at < low || at > high) {
 		r.p.x.fail("begins at %d, not in [%d, %d]", at, low, high)
+	}
+	if r.early && rx.Next() != 0 {
+		r.p.x.fail("begins at %d, though it was there before the lane", rx.Next())
 	}
 	r.sub.start, r.sub.next = rx.Next(), rx.Next()
 	if !rx.Given() {

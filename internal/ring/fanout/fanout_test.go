@@ -212,7 +212,7 @@ func TestSubscriberThatCameFirstMissesNothing(t *testing.T) {
 				t.Fatal("no room")
 			}
 		}
-		rx, err := OpenRx(s, r.lane, 0, r.ring)
+		rx, err := OpenRx(s, r.lane, 0, false, r.ring)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func TestFencedBeforeItOpenedTheLane(t *testing.T) {
 			}
 		}
 	}
-	rx, err := OpenRx(s, r.lane, 0, r.ring)
+	rx, err := OpenRx(s, r.lane, 0, false, r.ring)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestEvictedSubscriberCannotTakeItsSuccessorsCursor(t *testing.T) {
 	if next.slot.Index != late.Index {
 		t.Fatal("another slot")
 	}
-	if _, err := OpenRx(late, r.lane, 0, r.ring); err != ErrFenced {
+	if _, err := OpenRx(late, r.lane, 0, false, r.ring); err != ErrFenced {
 		t.Fatal(err)
 	}
 	x.Send(numbered(0, 16), 0)

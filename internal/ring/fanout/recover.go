@@ -14,12 +14,7 @@ import (
 // plain stores is not given to others then. Recover returns how many
 // subscribers and publishers it ended.
 func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring func(wake.Bell)) (subscribers, publishers int) {
-	var lanes []*Lane
-	for k := range MaxLanes {
-		if l := lane(k); l != nil {
-			lanes = append(lanes, l)
-		}
-	}
+	lanes := known(lane)
 	for i := range MaxSlots {
 		w := t.claims[i].Load()
 		c := claim(w)
@@ -36,7 +31,9 @@ func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring
 		}
 		invariant.Point("fanout.V5")
 	}
-	for _, l := range lanes {
+	// Look again: in a lane that appeared meanwhile a publisher may have given
+	// the dead a cursor, and sleep on it.
+	for _, l := range known(lane) {
 		ring(l.bell) // V4, whatever park says: the dead may have taken it and not rung
 		invariant.Point("fanout.V4")
 		if l.Bury(owner, evicted) {
@@ -49,6 +46,17 @@ func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring
 		}
 	}
 	return subscribers, publishers
+}
+
+// known lists the lanes that the topic's table names.
+func known(lane func(k int) *Lane) []*Lane {
+	var lanes []*Lane
+	for k := range MaxLanes {
+		if l := lane(k); l != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
 }
 
 // expel is V2: slot i's cursor of generation gen protects nothing any more.

@@ -73,7 +73,7 @@ func (r *rig) rxAs(owner uint32, mode Mode, records, history int) *reader {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	rx, err := OpenRx(s, r.lane, history, r.ring)
+	rx, err := OpenRx(s, r.lane, history, false, r.ring)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -6,9 +6,11 @@ import (
 )
 
 // OpenRx gives slot s a place in lane l: the one that the publisher made for
-// it, or up to history messages back from what was published last. Refusal
-// says why in words: the topic lets nobody hold it back, and s insists.
-func OpenRx(s *Slot, l *Lane, history int, ring func(wake.Bell)) (*Rx, error) {
+// it, or up to history messages back from what was published last. late says
+// that the lane was not there when s was claimed: then every message that is
+// sent on it from now on is received, and there is no history. Refusal says
+// why in words: the topic lets nobody hold it back, and s insists.
+func OpenRx(s *Slot, l *Lane, history int, late bool, ring func(wake.Bell)) (*Rx, error) {
 	if s.mode == ModeReliable && l.config.LatestOnly {
 		return nil, &LatestOnlyError{}
 	}
@@ -37,7 +39,11 @@ func OpenRx(s *Slot, l *Lane, history int, ring func(wake.Bell)) (*Rx, error) {
 		if claim(s.topic.claims[s.Index].Load()) != s.word {
 			return nil, ErrFenced // and w may be the cursor of the slot's next owner
 		}
-		if r.join(w, uint64(history)) {
+		join := r.join
+		if late {
+			join = r.joinLate
+		}
+		if join(w, uint64(history)) {
 			r.first = r.next
 			return r, nil
 		}
@@ -49,6 +55,24 @@ type LatestOnlyError struct{}
 
 func (*LatestOnlyError) Error() string {
 	return "the topic is latest-only: no subscriber can be reliable on it"
+}
+
+// joinLate is J1 and J2 in a lane whose publisher has not looked at our claim
+// yet: it will before it opens the lane, and heed the cursor that it finds.
+// There is no J3: limit may be far ahead when we load it again, and what was
+// sent meanwhile was sent to us.
+//
+// edge: visible (this cursor | lane bit, cursors and claims, then OPEN)
+func (r *Rx) joinLate(w, _ uint64) bool {
+	n := r.lane.head()
+	invariant.Point("fanout.J2")
+	if !r.cursor.CompareAndSwap(w, uint64(packCursor(r.state, r.gen, n))) {
+		return false
+	}
+	invariant.Point("fanout.J2a")
+	r.next, r.flushed, r.since, r.given = n, n, n, true
+	r.ringPublisher() // J4
+	return true
 }
 
 // join is J1 to J4: from cursor word w, which is not ours yet. It fails if the
