@@ -58,16 +58,21 @@ func Open(bus string, o *Options) (*Node, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	seg, err := segment.Open(bus, &segment.Options{Dir: o.Dir, Size: o.Size, Mode: o.Mode, MustExist: o.MustExist})
-	if err != nil {
-		return nil, err
+	for {
+		seg, err := segment.Open(bus, &segment.Options{Dir: o.Dir, Size: o.Size, Mode: o.Mode, MustExist: o.MustExist})
+		if err != nil {
+			return nil, err
+		}
+		n, err := Attach(seg, o)
+		if err == nil {
+			n.ownSeg = true
+			return n, nil
+		}
+		if err = errors.Join(err, seg.Close()); !errors.Is(err, segment.ErrRemoved) {
+			return nil, err
+		}
+		// Removed between the two: open what is there now, or make it anew.
 	}
-	n, err := Attach(seg, o)
-	if err != nil {
-		return nil, errors.Join(err, seg.Close())
-	}
-	n.ownSeg = true
-	return n, nil
 }
 
 // Attach joins the bus in seg, which stays the caller's to close. Of the
