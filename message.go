@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 )
 
@@ -27,7 +28,9 @@ func (r *record) lend() Message {
 	}
 	r.kept = false
 	seq := r.seq.Load() + 1
-	r.seq.Store(seq)
+	// Only the subscriber's goroutine lends; whoever it hands the message to
+	// learns of it then.
+	mem.StoreRelease(&r.seq, seq)
 	return Message{r, seq}
 }
 

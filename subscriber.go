@@ -201,6 +201,11 @@ func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
 	defer s.busy.Leave()
 	s.count++
 	st := s.poll()
+	if st == fanout.Empty {
+		if spin := s.policy.Begin(); s.glance(&spin) {
+			st = s.poll()
+		}
+	}
 	switch {
 	case st == fanout.Got && !s.closed.Load() && (s.count%64 != 0 || s.topic.ring.Lanes() == s.mask):
 		return s.records[s.cur].lend(), nil
@@ -376,6 +381,9 @@ func (s *Subscriber) wait(ctx context.Context) (Message, error) {
 		if s.until && s.ended() {
 			return Message{}, io.EOF
 		}
+		if s.glance(&spin) {
+			continue
+		}
 		if spin.Next() {
 			if err := interrupted(ctx, &spin); err != nil {
 				return Message{}, err
@@ -394,6 +402,19 @@ func (s *Subscriber) wait(ctx context.Context) (Message, error) {
 		}
 		spin = s.policy.Begin()
 	}
+}
+
+// glance looks for a while at nothing but the next entry of each lane, so that
+// what comes is seen at once.
+func (s *Subscriber) glance(spin *wake.Spinner) bool {
+	for spin.Rest() {
+		for _, rx := range s.rx {
+			if rx.Pending() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // announce tells the publishers that this subscriber sleeps.

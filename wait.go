@@ -46,12 +46,9 @@ func Pin(cpu int) (unpin func(), err error) {
 	}, nil
 }
 
-// busyLooks is how often a busy poller looks at its context: every so many looks.
-const busyLooks = 1024
-
 // interrupted reports why a busy poller should give up, once in a while.
 func interrupted(ctx context.Context, s *wake.Spinner) error {
-	if s.Looks()%busyLooks != 0 {
+	if !s.RoundOver() {
 		return nil
 	}
 	return ctx.Err()

@@ -18,3 +18,18 @@ func SetAffinity(cpu int) (restore func() error, err error) {
 	}
 	return func() error { return unix.SchedSetaffinity(0, &old) }, nil
 }
+
+// CPUs lists the CPUs that this thread may run on.
+func CPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, err
+	}
+	var out []int
+	for i := 0; len(out) < set.Count(); i++ {
+		if set.IsSet(i) {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}

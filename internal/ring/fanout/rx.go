@@ -93,7 +93,14 @@ func (r *Rx) Poll(rec *Record) Status {
 		if length > InlineSize {
 			return r.corrupt("entry's inline length", info)
 		}
-		mem.CopyOut(rec.inline[:length], e[3:]) // S2i
+		first := length
+		if length > firstLine {
+			// Line by line: a load across both would wait for each in turn, and
+			// the second is on its way while the first is copied.
+			mem.CopyOut(rec.inline[firstLine:length], e[secondLine:]) // S2i
+			first = firstLine
+		}
+		mem.CopyOut(rec.inline[:first], e[3:])
 		rec.Data = rec.inline[:length:length]
 		rec.Lent = false
 	} else {
@@ -130,6 +137,14 @@ func (r *Rx) Poll(rec *Record) Status {
 	rec.Lost, r.lost = r.lost, 0
 	r.next = n + 1
 	return Got
+}
+
+// Pending reports whether the next entry has changed since Poll found it empty:
+// a glance at one word, without the checks of Waiting.
+func (r *Rx) Pending() bool {
+	n := r.next
+	s := r.lane.entry(n)[0].Load()
+	return s >= ready(n) && s != busy(n)
 }
 
 // secure is S3 of a reliable subscriber: it fails unless position n, which was

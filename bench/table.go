@@ -1,0 +1,109 @@
+package main
+
+import "github.com/ringbus/ringbus"
+
+// How both processes wait where a CPU is theirs, and where they sleep at once.
+var (
+	polling = ringbus.Wait{BusyPoll: true, Pinned: true}
+	parking = ringbus.Wait{Spin: -1}
+)
+
+// small is the topic of the throughput and publishing figures: inline messages only.
+var small = ringbus.PublisherOptions{Depth: 1024, MaxMessage: 64}
+
+// atMost is a target for a ratio: to the floor, or to another measurement.
+func atMost(limit float64) target { return target{ask: true, limit: limit} }
+
+// atLeast is a target for a rate, where the floor is below so many ns.
+func atLeast(limit, below float64) target {
+	return target{ask: true, limit: limit, value: true, atLeast: true, below: below}
+}
+
+// floor is the ping-pong of two lines, XCHG both ways.
+var floor = measurement{name: "floor", unit: "ns", polls: true, run: runFloor}
+
+// all is every measurement, in the order in which they run in a round. What is
+// compared with another comes after it.
+var all = []measurement{
+	{name: "oneway/64B", unit: "ns", polls: true, target: atMost(1.5),
+		about: "Send of 64 bytes to Receive, filled and read, both poll; half a round trip",
+		run:   pingPong(pings{topic: "64B", size: 64, count: 100_000, touch: true})},
+	{name: "oneway/64B-time", unit: "ns", polls: true, target: atMost(2),
+		about: "the same with a timestamp in every message",
+		run:   pingPong(pings{topic: "64Bt", size: 64, count: 100_000, touch: true, stamps: true})},
+	{name: "oneway/8B", unit: "ns", polls: true,
+		about: "8 bytes, which fit into the entry's first line",
+		run:   pingPong(pings{topic: "8B", size: 8, count: 100_000, touch: true})},
+	{name: "oneway/104B", unit: "ns", polls: true,
+		about: "104 bytes, the largest that travel in the ring",
+		run:   pingPong(pings{topic: "104B", size: 104, count: 100_000, touch: true})},
+	{name: "oneway/4KiB-lent", unit: "ns", polls: true, target: atMost(1.4),
+		about: "Loan and Send of 4 KiB that nobody fills or reads",
+		run:   pingPong(pings{topic: "4K", size: 4 << 10, count: 50_000, lent: true})},
+	{name: "oneway/1MiB-lent", unit: "ns", polls: true, against: "oneway/4KiB-lent", target: atMost(1.1),
+		about: "Loan and Send of 1 MiB that nobody fills or reads",
+		run:   pingPong(pings{topic: "1M", size: 1 << 20, count: 50_000, lent: true})},
+	{name: "oneway/4KiB-touched", unit: "ns", polls: true,
+		about: "Loan, filled with 4 KiB, Send; the receiver adds all words up",
+		run:   pingPong(pings{topic: "4Kt", size: 4 << 10, count: 10_000, lent: true, touch: true})},
+
+	{name: "rate/64B", unit: "M/s", polls: true, target: atLeast(10, 0),
+		about: "reliable, 1:1, 64 bytes sent one by one, filled and read; depth 1024",
+		run:   stream(streams{topic: "rate", options: small, size: 64, count: 1_000_000})},
+	{name: "rate/64B-batch64", unit: "M/s", polls: true, target: atLeast(40, 100),
+		about: "the same, by SendBatch of 64",
+		run:   stream(streams{topic: "batch", options: small, size: 64, count: 2_000_000, batch: 64})},
+
+	{name: "publish/latest-1", unit: "ns", polls: true,
+		about: "the publisher's time for Send of 64 bytes, 1 latest subscriber that does not run",
+		run:   publishing(publishes{topic: "l1", subs: 1, mode: ringbus.Latest, count: 200_000})},
+	{name: "publish/latest-16", unit: "ns", polls: true, against: "publish/latest-1", target: atMost(1.1),
+		about: "the same with 16 of them",
+		run:   publishing(publishes{topic: "l16", subs: 16, mode: ringbus.Latest, count: 200_000})},
+	{name: "publish/reliable-1", unit: "ns", polls: true,
+		about: "bursts of half the depth to 1 reliable subscriber, which receives between them",
+		run:   publishing(publishes{topic: "r1", subs: 1, mode: ringbus.Reliable, count: 50_000})},
+	{name: "publish/reliable-16", unit: "ns", polls: true, against: "publish/reliable-1", target: atMost(1.1),
+		about: "the same to 16 of them",
+		run:   publishing(publishes{topic: "r16", subs: 16, mode: ringbus.Reliable, count: 50_000})},
+	{name: "publish/lent-latest-1", unit: "ns", polls: true,
+		about: "Loan and Send of 4 KiB, not filled, 1 latest subscriber that does not run",
+		run:   publishing(publishes{topic: "b1", subs: 1, mode: ringbus.Latest, count: 200_000, lent: true})},
+	{name: "publish/lent-latest-16", unit: "ns", polls: true, against: "publish/lent-latest-1", target: atMost(1.1),
+		about: "the same with 16 of them",
+		run:   publishing(publishes{topic: "b16", subs: 16, mode: ringbus.Latest, count: 200_000, lent: true})},
+
+	{name: "parked/futex", unit: "us",
+		about: "bare futex ping-pong, threads free to move",
+		run:   futexes(20_000)},
+	{name: "parked/ring", unit: "us", against: "parked/futex", target: atMost(1.2),
+		about: "64 bytes to a subscriber that sleeps at once, threads free to move",
+		run:   pingPong(pings{topic: "park", size: 64, count: 20_000, touch: true, wait: &parking})},
+	{name: "parked/futex-2cpus", unit: "us", polls: true,
+		about: "bare futex ping-pong, each process on its own CPU",
+		run:   futexes(5_000)},
+	{name: "parked/ring-2cpus", unit: "us", polls: true, against: "parked/futex-2cpus", target: atMost(1.2),
+		about: "64 bytes to a subscriber that sleeps at once, each on its own CPU",
+		run: pingPong(pings{topic: "park2", size: 64, count: 5_000, touch: true,
+			wait: &ringbus.Wait{Spin: -1, Pinned: true}})},
+
+	{name: "copy/plain", unit: "GB/s", polls: true,
+		about: "1 MiB copied in and out of 12 slots of shared memory, a flag for each",
+		run:   plainCopy},
+	{name: "copy/ring", unit: "GB/s", polls: true, against: "copy/plain",
+		target: target{ask: true, limit: 0.8, atLeast: true},
+		about:  "1 MiB lent, copied in and out, a topic of as many slots",
+		run: stream(streams{topic: "copy", size: copySize, count: 800, lent: true,
+			options: ringbus.PublisherOptions{Depth: 8, MaxMessage: copySize, Holds: 1, Loans: 1}})},
+
+	{name: "allocs/64B", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
+		about: "allocations per message of either side: Send, Receive, Release of 64 bytes",
+		run:   allocations(pings{topic: "alloc", size: 64, count: 20_000})},
+	{name: "allocs/4KiB-lent", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
+		about: "the same for Loan and Send of 4 KiB",
+		run:   allocations(pings{topic: "alloc4K", size: 4 << 10, count: 20_000, lent: true})},
+
+	{name: "peer/unix-socket", unit: "us",
+		about: "64 bytes over a Unix stream socket of package net: what everybody has",
+		run:   unixSocket(10_000)},
+}
