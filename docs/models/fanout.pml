@@ -438,10 +438,10 @@ again:
              :: i < S ->
                 d_step { cs = cst[i]; cg = cgen[i]; if :: cs == ACTIVE && cpos[i] + D <= p :: else -> cs = OUT fi };
                 heal();
-                d_step { i++; cs = 0; cg = 0 }
+                d_step { if :: cs != OUT -> h++ :: else fi; i++; cs = 0; cg = 0 }
              od;
-             i = 0;
-             if :: healed -> healed = 0; goto again :: else fi;
+             i = 0; healed = 0;
+             if :: h == 0 -> goto again :: else -> h = 0 fi;    /* nobody blocks any more: look again */
 #endif
 #ifdef FENCE_ON
              if
