@@ -29,9 +29,11 @@ type world struct {
 	evicted map[uint32]bool // the operator said so: they may be alive
 	pubs    []*publication  // one for each publisher, in the order of their opening
 	subs    []*subscription
-	never   bool // the publisher never waits
-	follows bool // a publisher that dies is followed by another
-	closed  bool // the last publisher closes the lane
+	never   bool   // the publisher never waits
+	stops   uint64 // there the publisher falls silent, and subscribers leave; 0: it closes
+	follows bool   // a publisher that dies is followed by another
+	slow    int    // a loan ends at one look of so many
+	closed  bool   // the last publisher closes the lane
 }
 
 // publication is what one publisher published.
@@ -77,7 +79,8 @@ func newWorld(x *explorer, c Config) *world {
 		must(FormatLane(w.area, 0, w.c))
 		w.lane = try(OpenLane(w.area, 0, w.c))
 	})
-	w.sizes = [][]int{{8}, {56}, {112}, {8, 56, 112}}[w.rng.IntN(4)]
+	w.sizes = [][]int{{8}, {56}, {112}, {112}, {8, 56, 112}}[w.rng.IntN(5)]
+	w.slow = 1 + w.rng.IntN(6)
 	x.watch = w.verify
 	return w
 }
@@ -166,8 +169,10 @@ func (w *world) publish(p *party, owner uint32, total uint64) {
 		w.send(p, x, pub, total)
 		pub.acked = x.Head()
 	}
-	w.closed = true
-	x.Close()
+	if w.stops == 0 {
+		w.closed = true
+		x.Close()
+	}
 }
 
 // goesOn says whether another publisher will open the lane.
@@ -254,7 +259,8 @@ func (w *world) subscribe(p *party, owner uint32, mode Mode, records, history, m
 		p.x.fail("join: %v", err)
 	}
 	r := &receiver{w: w, p: p, sub: sub, slot: s, records: make([]Record, records), history: history}
-	r.early = w.known(0) == nil
+	r.openLane()
+	r.early = r.rx == nil
 	for i := range r.records {
 		r.records[i].Init(i)
 	}
@@ -288,7 +294,7 @@ func (r *receiver) openLane() {
 		return
 	}
 	low := w.acked()
-	rx, err := OpenRx(r.slot, w.lane, r.history, false, w.ring)
+	rx, err := OpenRx(r.slot, w.lane, r.history, r.early, w.ring)
 	if err != nil {
 		if w.evicted[r.sub.owner] {
 			panic(errEvicted)
@@ -313,7 +319,6 @@ func (r *receiver) openLane() {
 	if !rx.Given() {
 		r.sub.told = begun
 	}
-	r.history = 0
 }
 
 // acked is how much is certainly published; begun is how much may be.
@@ -354,7 +359,7 @@ func (r *receiver) receive() bool {
 			default:
 				r.p.x.fail("poll at %d: %v, %v", r.rx.Next(), st, r.rx.Err())
 			}
-			if r.rx.Ended() && !w.goesOn() {
+			if r.ended() {
 				w.x.look(func() { r.sub.end = w.lane.head() })
 				if gap := r.rx.next - r.sub.next; gap > 0 { // a loss that no message tells of
 					r.sub.next += gap
@@ -380,7 +385,15 @@ func (r *receiver) ready() bool {
 	if r.rx == nil {
 		return r.w.known(0) != nil
 	}
-	return !r.rx.Waiting() || r.rx.Ended() && !r.w.goesOn()
+	return !r.rx.Waiting() || r.ended()
+}
+
+// ended says whether no message will follow.
+func (r *receiver) ended() bool {
+	if r.w.stops != 0 {
+		return r.rx.next == r.w.stops
+	}
+	return r.rx.Ended() && !r.w.goesOn()
 }
 
 // poll keeps the current message if its loan goes on, then polls.
@@ -461,7 +474,7 @@ func (r *receiver) release(one bool) {
 		if !r.w.evicted[r.sub.owner] && string(h.rec.Data) != string(h.want) {
 			r.p.x.fail("the loan of position %d became %d", binary.LittleEndian.Uint64(h.want), binary.LittleEndian.Uint64(h.rec.Data))
 		}
-		if one || r.p.rng.IntN(2) == 0 {
+		if one || r.p.rng.IntN(r.w.slow) == 0 {
 			r.open = append(r.open[:i], r.open[i+1:]...)
 			i--
 			one = false

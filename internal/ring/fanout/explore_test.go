@@ -81,6 +81,7 @@ type explorer struct {
 	switches int
 	limit    int
 	walk     float64 // chance of a switch at each point; 0: priorities
+	lag      int     // steps that a buffered store takes to be seen, on average
 	change   []int   // steps at which the running party falls behind
 	lowest   int
 	watch    func() error // looked at now and then
@@ -96,6 +97,7 @@ func newExplorer(seed uint64) *explorer {
 	if x.rng.IntN(2) == 0 {
 		x.walk = []float64{0.02, 0.1, 0.3, 0.6}[x.rng.IntN(4)]
 	}
+	x.lag = []int{1, 8, 64}[x.rng.IntN(3)]
 	for range 1 + x.rng.IntN(6) {
 		x.change = append(x.change, x.rng.IntN(max(last, 20)))
 	}
@@ -144,6 +146,7 @@ func (p *party) wait() {
 // run explores one schedule.
 func (x *explorer) run() error {
 	memory.reset(len(x.parties))
+	defer memory.reset(0)
 	invariant.SetHook(x.point)
 	defer invariant.SetHook(nil)
 	x.cur = x.pick(nil)
@@ -252,7 +255,7 @@ func (x *explorer) next(p *party) {
 // pick chooses who runs next, nil if nobody can.
 func (x *explorer) pick(p *party) *party {
 	for _, q := range x.parties {
-		if memory.held(q.index) && x.rng.IntN(8) == 0 {
+		if memory.held(q.index) && x.rng.IntN(x.lag) == 0 {
 			memory.drain(q.index, 1)
 		}
 	}

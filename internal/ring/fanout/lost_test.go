@@ -121,3 +121,28 @@ func TestEvictedSubscriberCannotTakeItsSuccessorsCursor(t *testing.T) {
 		t.Fatal(st, err)
 	}
 }
+
+// A former owner's hold words name descriptors that nobody holds.
+func TestFormerOwnersHoldWordsCountForNobody(t *testing.T) {
+	r := newRig(t, smallConfig())
+	x := r.tx()
+	dead := r.rx(ModeLatest, 2, 0)
+	for i := range dead.recs {
+		x.Send(numbered(x.Head(), 512), 0)
+		if st := dead.Poll(&dead.recs[i]); st != Got {
+			t.Fatal(st)
+		}
+	}
+	r.topic.Recover(subOwner, false, r.only, r.ring)
+	next := r.rxAs(0x300, ModeLatest, 2, 0)
+	if next.slot.Index != dead.slot.Index {
+		t.Fatal("another slot")
+	}
+	for range 3 * 8 {
+		x.Send(numbered(x.Head(), 512), 0)
+	}
+	x.reclaim()
+	if len(x.retired) != 0 {
+		t.Fatalf("descriptors %v are held by nobody and not free", x.retired)
+	}
+}
