@@ -65,6 +65,17 @@ func TestUntilCloseEndsWhenThePublisherIsKilled(t *testing.T) {
 	tidy(t, dir)
 }
 
+func TestUntilCloseDoesNotTakeTheDeadForAPublisherThatWasThere(t *testing.T) {
+	dir := shmtest.Dir(t)
+	for range 3 {
+		leaveBehind(t, dir)
+		s := start(t, dir, nil, "sub", "t", "--until-close")
+		call(t, dir, strings.NewReader("y\n"), "pub", "t", "--wait", "1").status(0)
+		s.status(0).last("received=1 lost=0 bytes=1")
+	}
+	tidy(t, dir)
+}
+
 func TestKilledSubscriberHoldsNobodyBackAndComesBack(t *testing.T) {
 	dir := shmtest.Dir(t)
 	stuck := start(t, dir, nil, "sub", "t", "--slow", "1h", "--name", "reader")

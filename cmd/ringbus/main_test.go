@@ -60,7 +60,8 @@ func (o *output) String() string {
 func prepare(t *testing.T, dir string, args ...string) *command {
 	t.Helper()
 	c := &command{t: t, cmd: exec.Command(os.Args[0], args...), done: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), asCommand+"=1", "RINGBUS_DIR="+dir, "RINGBUS_BUS=")
+	c.cmd.Env = append(os.Environ(), asCommand+"=1", "RINGBUS_DIR="+dir, "RINGBUS_BUS=",
+		"GORACE=atexit_sleep_ms=0") // else a race build sleeps for a second at its end
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
 	return c
 }
