@@ -14,6 +14,7 @@ import (
 	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
+	"github.com/ringbus/ringbus/segment"
 )
 
 // Mode says what happens when a subscriber is slower than a publisher.
@@ -73,7 +74,8 @@ type Subscriber struct {
 	turn  int // the lane that is read
 	count uint
 	rx    []*fanout.Rx
-	mask  uint64 // the lanes that rx has
+	mask  uint64                  // the lanes that rx has
+	taken [fanout.MaxLanes]uint64 // how often each lane was, before rx was opened
 
 	joined bool   // the lanes that were there at first are open
 	there  uint64 // the lanes that had a publisher while we were here
@@ -178,11 +180,13 @@ func (s *Subscriber) openLanes() error {
 		if err != nil {
 			return err
 		}
+		s.taken[k] = l.Taken() // who takes it from here on finds us
+		published := s.published(l)
 		rx, err := fanout.OpenRx(s.slot, l, s.history, late, s.topic.node.ring)
 		if err != nil {
 			return fmt.Errorf("topic %q: lane %d: %w", s.topic.name, k, err)
 		}
-		if s.history > 0 || rx.Given() {
+		if s.history > 0 || rx.Given() || published {
 			s.there |= bit
 		}
 		s.rx = append(s.rx, rx)
@@ -441,18 +445,22 @@ func (s *Subscriber) ready() bool {
 func (s *Subscriber) ended() bool {
 	for _, rx := range s.rx {
 		l := rx.Lane()
-		if st, _ := l.State(); st == fanout.LaneOpen || st == fanout.LaneOpening {
-			s.there |= 1 << l.Number
-			return false
+		bit := uint64(1) << l.Number
+		if s.there&bit == 0 && (s.published(l) || l.Taken() != s.taken[l.Number] || rx.Next() > 0 && !rx.Joined()) {
+			s.there |= bit
 		}
-		if rx.Next() > 0 && !rx.Joined() {
-			s.there |= 1 << l.Number // we read something of it
-		}
-		if !rx.Ended() {
+		if st, _ := l.State(); st == fanout.LaneOpen || st == fanout.LaneOpening || !rx.Ended() {
 			return false
 		}
 	}
 	return s.there != 0 && s.topic.ring.Lanes() == s.mask
+}
+
+// published reports whether l has a publisher, and not one that is dead.
+func (s *Subscriber) published(l *fanout.Lane) bool {
+	st, owner := l.State()
+	return (st == fanout.LaneOpen || st == fanout.LaneOpening) &&
+		s.topic.node.node.Status(segment.Owner(owner)) != segment.Dead
 }
 
 // publisher names who sent position pos of a lane.

@@ -180,6 +180,9 @@ func (l *Lane) State() (state int, owner uint32) {
 // OwnerWord changes whenever the lane gets another owner or state.
 func (l *Lane) OwnerWord() uint64 { return l.owner.Load() }
 
+// Taken says how often the lane was taken by a publisher, modulo 2^21.
+func (l *Lane) Taken() uint64 { return owned(l.owner.Load()).gen() }
+
 // Name returns the name of the publisher that owns the lane or owned it last,
 // and the position from which on messages are that publisher's.
 func (l *Lane) Name() (name string, since uint64) {
