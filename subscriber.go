@@ -142,19 +142,23 @@ func (n *Node) Subscriber(topicName string, o *SubscriberOptions) (*Subscriber, 
 func (t *topic) join(m fanout.Mode, hold int) (*fanout.Slot, error) {
 	owner := uint32(t.node.node.Owner())
 	slot, err := t.ring.Join(owner, m, hold)
-	if !errors.Is(err, fanout.ErrNoSlot) {
-		if err != nil {
-			t.ringPublishers()
+	if errors.Is(err, fanout.ErrNoSlot) {
+		if _, err := t.node.Recover(); err != nil {
+			return nil, err
 		}
-		return slot, err
+		slot, err = t.ring.Join(owner, m, hold)
 	}
-	if _, err := t.node.Recover(); err != nil {
+	switch {
+	case errors.Is(err, fanout.ErrNoSlot):
+		return nil, ErrTooManySubscribers
+	case err != nil:
 		return nil, err
 	}
-	if slot, err = t.ring.Join(owner, m, hold); errors.Is(err, fanout.ErrNoSlot) {
-		return nil, ErrTooManySubscribers
+	if err := slot.CheckCredit(); err != nil {
+		slot.Leave(t.known, t.node.ring)
+		return nil, err
 	}
-	return slot, err
+	return slot, nil
 }
 
 // openLanes opens the lanes that are new in the topic.
@@ -516,7 +520,6 @@ func (s *Subscriber) leave() {
 		}
 	}
 	s.sleeper.Close()
-	s.slot.Leave(s.rx)
-	s.topic.ringPublishers()
+	s.slot.Leave(s.topic.known, s.topic.node.ring)
 	s.topic.close()
 }

@@ -69,20 +69,18 @@ func (t *topic) lane(k int, c fanout.Config) (*fanout.Lane, error) {
 	return l, nil
 }
 
-// ringPublishers follows the end of a claim: a publisher may sleep on it in a
-// lane that the claim's owner never opened.
-func (t *topic) ringPublishers() {
+// known returns lane k for a slot that is given back, or nil if it cannot be
+// opened: then there is nothing of the slot in it that counts.
+func (t *topic) known(k int) *fanout.Lane {
 	c, ok, err := t.ring.Config()
 	if err != nil || !ok {
-		return // no publisher ever came
+		return nil
 	}
-	t.ring.RingPublishers(func(k int) *fanout.Lane {
-		l, err := t.lane(k, c)
-		if err != nil {
-			return nil
-		}
-		return l
-	}, t.node.ring)
+	l, err := t.lane(k, c)
+	if err != nil {
+		return nil
+	}
+	return l
 }
 
 // makeLane creates lane k, or opens it if somebody else just did.

@@ -33,6 +33,7 @@ type world struct {
 	stops   uint64 // there the publisher falls silent, and subscribers leave; 0: it closes
 	follows bool   // a publisher that dies is followed by another
 	slow    int    // a loan ends at one look of so many
+	dawdle  int    // steps that a subscriber spends with a message, at most
 	closed  bool   // the last publisher closes the lane
 }
 
@@ -80,7 +81,7 @@ func newWorld(x *explorer, c Config) *world {
 		w.lane = try(OpenLane(w.area, 0, w.c))
 	})
 	w.sizes = [][]int{{8}, {56}, {112}, {112}, {8, 56, 112}}[w.rng.IntN(5)]
-	w.slow = 1 + w.rng.IntN(6)
+	w.slow, w.dawdle = 1+w.rng.IntN(6), 1+w.rng.IntN(8)
 	x.watch = w.verify
 	return w
 }
@@ -264,6 +265,7 @@ func (w *world) subscribe(p *party, owner uint32, mode Mode, records, history, m
 	for i := range r.records {
 		r.records[i].Init(i)
 	}
+	r.idle()
 	for len(sub.positions) < most && !sub.toEnd {
 		sub.toEnd = !r.receive()
 	}
@@ -308,7 +310,7 @@ func (r *receiver) openLane() {
 	}
 	low -= min(low, history)
 	begun := w.begun()
-	high := begun - min(begun, history)
+	high := begun - min(begun, history, w.lane.depth-w.lane.chunk)
 	if at := rx.Next(); !rx.Given() && (at < low || at > high) {
 		r.p.x.fail("begins at %d, not in [%d, %d]", at, low, high)
 	}
@@ -418,8 +420,16 @@ func (r *receiver) poll() Status {
 	st := r.rx.Poll(rec)
 	if st == Got {
 		r.got(rec)
+		r.idle()
 	}
 	return st
+}
+
+// idle is what a user does with a message.
+func (r *receiver) idle() {
+	for range r.p.rng.IntN(r.w.dawdle) {
+		r.p.x.point("idle")
+	}
 }
 
 func (r *receiver) lent(rec *Record) bool {
@@ -499,13 +509,8 @@ func (r *receiver) rejoin() {
 }
 
 func (r *receiver) leave() {
-	var lanes []*Rx
-	if r.rx != nil {
-		lanes = append(lanes, r.rx)
-	}
 	for len(r.open) > 0 {
 		r.release(true)
 	}
-	r.slot.Leave(lanes)
-	r.w.topic.RingPublishers(r.w.swept, r.w.ring)
+	r.slot.Leave(r.w.swept, r.w.ring)
 }

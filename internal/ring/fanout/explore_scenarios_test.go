@@ -192,6 +192,24 @@ func TestExploreJoinAndLeave(t *testing.T) {
 	})
 }
 
+// One that joins again and again, with more history than the lane may have,
+// while the publisher runs: it is never overrun.
+func TestExploreJoin(t *testing.T) {
+	explore(t, 3000, func(x *explorer) func() error {
+		w := small(x, 4, 1, 2, 4, 8)
+		w.publisher(pubOwner, uint64(3*w.c.Depth+w.rng.IntN(12)))
+		for i := range 2 {
+			owner := 0x110 + uint32(i)
+			x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
+				for range 3 {
+					w.subscribe(p, owner, oneOf(w, ModeReliable, ModeReliable, ModeLatest), 2, w.rng.IntN(w.c.Depth+1), 1+w.rng.IntN(3))
+				}
+			})
+		}
+		return w.check
+	})
+}
+
 // A subscriber dies at any step; two recover it, of whom one may die; another
 // one takes its slot.
 func TestExploreSubscriberDies(t *testing.T) {

@@ -324,11 +324,15 @@ func TestCreditsAreRefusedInWords(t *testing.T) {
 	r := newRig(t, smallConfig())
 	r.tx()
 	r.rx(ModeReliable, 8, 0)
-	if _, err := r.topic.Join(subOwner, ModeReliable, 1); err == nil {
+	s, err := r.topic.Join(subOwner, ModeReliable, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.CheckCredit() == nil {
 		t.Fatal("joined beyond the topic's holds")
 	}
 	r.topic.Recover(subOwner, false, r.only, r.ring)
-	if _, err := r.topic.Join(subOwner, ModeReliable, 1); err != nil {
+	if s, err = r.topic.Join(subOwner, ModeReliable, 1); err != nil || s.CheckCredit() != nil {
 		t.Fatal(err)
 	}
 }

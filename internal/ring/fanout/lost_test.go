@@ -19,8 +19,7 @@ func TestLeavingALaneThatWasNeverOpenedWakesItsPublisher(t *testing.T) {
 	if x.Room() {
 		t.Fatal("room beyond a subscriber that read nothing")
 	}
-	s.Leave(nil)
-	r.topic.RingPublishers(r.only, r.ring)
+	s.Leave(r.only, r.ring)
 	if x.Bell().Word.Load() == bell {
 		t.Fatal("the publisher sleeps on")
 	}
@@ -42,8 +41,7 @@ func TestRoomAfterParkLooksAtTheClaims(t *testing.T) {
 	if len(x.Blockers()) != 1 {
 		t.Fatal(x.Blockers())
 	}
-	s.Leave(nil)
-	r.topic.RingPublishers(r.only, r.ring) // nobody sleeps yet
+	s.Leave(r.only, r.ring) // nobody sleeps yet
 	x.Park()
 	if !x.Room() {
 		t.Fatal("the publisher would sleep for ever")

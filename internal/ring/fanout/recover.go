@@ -14,28 +14,14 @@ import (
 // plain stores is not given to others then. Recover returns how many
 // subscribers and publishers it ended.
 func (t *Topic) Recover(owner uint32, evicted bool, lane func(k int) *Lane, ring func(wake.Bell)) (subscribers, publishers int) {
-	lanes := known(lane)
 	for i := range MaxSlots {
-		w := t.claims[i].Load()
-		c := claim(w)
-		if c.state() != claimHeld || c.owner() != owner {
-			continue
-		}
-		for _, l := range lanes {
-			l.expel(i, c.gen())
-			invariant.Point("fanout.V2")
-		}
-		free := packClaim(claimFree, 0, 0, c.gen(), 0)
-		if t.claims[i].CompareAndSwap(w, uint64(free)) { // V5
+		c := claim(t.claims[i].Load())
+		if c.state() != claimFree && c.owner() == owner &&
+			t.release(i, c.with(claimHeld), lane, ring, [4]string{"fanout.V1", "fanout.V2", "fanout.V4", "fanout.V5"}) {
 			subscribers++
 		}
-		invariant.Point("fanout.V5")
 	}
-	// Look again: in a lane that appeared meanwhile a publisher may have given
-	// the dead a cursor, and sleep on it.
 	for _, l := range known(lane) {
-		ring(l.bell) // V4, whatever park says: the dead may have taken it and not rung
-		invariant.Point("fanout.V4")
 		if l.Bury(owner, evicted) {
 			publishers++
 		}

@@ -52,6 +52,7 @@ type Rx struct {
 	given   bool   // the publisher made this place when it opened the lane
 	flushed uint64 // what the cursor says, or less
 	lazy    uint64 // how far the cursor may lag
+	run     uint   // messages since Poll found nothing
 	lost    uint64 // to be told with the next message
 	since   uint64 // what lies before is history, of which nothing is lost
 	err     error
@@ -73,6 +74,11 @@ func (r *Rx) Given() bool { return r.given }
 
 // Err says what Poll found corrupt.
 func (r *Rx) Err() error { return r.err }
+
+// streak is how many messages in a row, without a wait, make a subscriber fetch
+// ahead, and how far. Fetching what is not written yet would take the lines
+// away from the publisher.
+const streak = 8
 
 // Poll reads the next message into rec, if it is there. The record must have
 // been released, or handed to Keep and replaced by another one.
@@ -113,11 +119,13 @@ func (r *Rx) Poll(rec *Record) Status {
 	}
 	if r.state == curActive {
 		invariant.Point("fanout.S2")
+		if rec.held {
+			// An older message's, kept once in this record. It goes before the
+			// cursor comes: a fence pins one more than the hold words do.
+			r.hold(rec, 0)
+		}
 		if !r.secure(n, rec.Lent) { // S3
 			return r.gone(cursor(r.cursor.Load()))
-		}
-		if rec.held {
-			r.hold(rec, 0) // an older message's, kept once in this record
 		}
 	} else {
 		if rec.Lent && !r.hold(rec, holdWord(r.gen, d)) { // S3
@@ -131,6 +139,13 @@ func (r *Rx) Poll(rec *Record) Status {
 		if n-r.flushed >= r.lazy { // for inspection only
 			r.advance(n)
 			r.flushed = n
+		}
+	}
+	if r.run++; r.run > streak {
+		// We are behind: what comes next is written already.
+		e := r.lane.entry(n + streak)
+		if mem.Prefetch(&e[0]); length > firstLine && !rec.Lent {
+			mem.Prefetch(&e[secondLine])
 		}
 	}
 	rec.Pos, rec.Rx = n, r
@@ -195,6 +210,7 @@ func (r *Rx) Keep(rec *Record) Status {
 
 // notReady is Poll where the stamp s is not READY(next).
 func (r *Rx) notReady(rec *Record, s uint64) Status {
+	r.run = 0
 	for range 64 {
 		n := r.next
 		if s < ready(n) || s == busy(n) { // 0 or an older position: not yet
@@ -309,18 +325,4 @@ func (r *Rx) Ended() bool {
 		return false
 	}
 	return r.Waiting() // the message may have come before the close
-}
-
-// leave is L2: what the slot held counts no more.
-func (r *Rx) leave() {
-	for {
-		w := r.cursor.Load()
-		if c := cursor(w); c.gen() != r.gen || c.state() == curOut {
-			break
-		}
-		if r.cursor.CompareAndSwap(w, uint64(packCursor(curOut, r.gen, 0))) {
-			break
-		}
-	}
-	r.ringPublisher()
 }

@@ -167,8 +167,8 @@ type Slot struct {
 }
 
 // Join claims a subscriber slot for owner, who will hold at most records
-// messages at once (in each lane). dead is asked about the owners of claimed
-// slots when none is free; it may free them.
+// messages at once (in each lane). CheckCredit must follow, and the look at
+// the lanes after that.
 func (t *Topic) Join(owner uint32, mode Mode, records int) (*Slot, error) {
 	if records < 1 || records > MaxRecords {
 		return nil, &LimitError{"held messages", records, fmt.Sprintf("1 to %d", MaxRecords)}
@@ -183,10 +183,6 @@ func (t *Topic) Join(owner uint32, mode Mode, records int) (*Slot, error) {
 			gen = 1
 		}
 		word := packClaim(claimHeld, mode, records, gen, owner)
-		// Before the claim: a publisher that finds the claim gives it a cursor,
-		// and must look at that from then on.
-		// edge: join (this OR, the cursor | Tx.refresh: limit, then slots and cursors)
-		t.slots.Or(1 << i)
 		invariant.Point("fanout.J0")
 		// J0: owner and generation in the step that takes the slot.
 		if !t.claims[i].CompareAndSwap(uint64(old), uint64(word)) {
@@ -196,11 +192,10 @@ func (t *Topic) Join(owner uint32, mode Mode, records int) (*Slot, error) {
 		s := &Slot{topic: t, Index: i, gen: gen, mode: mode, records: records, word: word}
 		t.lost[i].Store(0)
 		t.bells[i].Ref.Store(0)
+		// J0b, edge: join (this OR, the cursor | Tx.refresh: limit, then slots and
+		// cursors), visible (this OR, then the lane bits | lane bit, then slots)
+		t.slots.Or(1 << i)
 		invariant.Point("fanout.J0b")
-		if err := s.CheckCredit(); err != nil {
-			s.free()
-			return nil, err
-		}
 		return s, nil
 	}
 	return nil, ErrNoSlot
@@ -225,35 +220,40 @@ func (s *Slot) Bell() wake.Bell { return s.topic.bells[s.Index] }
 // AddLost counts n messages that this subscriber lost.
 func (s *Slot) AddLost(n uint64) { s.topic.lost[s.Index].Add(n) }
 
-// free gives the claim back. Cursors must be OUT.
-func (s *Slot) free() {
-	free := packClaim(claimFree, 0, 0, s.gen, 0)
-	s.topic.claims[s.Index].CompareAndSwap(uint64(s.word), uint64(free))
+// Leave gives the slot back, with no loan open: L1 to L3. lane returns lane k
+// or nil.
+func (s *Slot) Leave(lane func(k int) *Lane, ring func(wake.Bell)) {
+	s.topic.release(s.Index, s.word, lane, ring, [4]string{"fanout.L1", "fanout.L2", "fanout.L4", "fanout.L3"})
 }
 
-// Leave gives the slot back: the cursor in each lane first, then the claim.
-// RingPublishers must follow.
-func (s *Slot) Leave(lanes []*Rx) {
-	for _, r := range lanes {
-		r.leave()
-		invariant.Point("fanout.L2")
-	}
-	s.free()
-	invariant.Point("fanout.L3")
-}
-
-// RingPublishers is L4, after a claim was given back: a publisher may sleep on
-// the cursor that it had set for it in a lane that its owner never opened.
-// lane returns lane k or nil.
+// release takes slot i from the claim held, for its owner who leaves or on
+// behalf of one who is dead, and reports whether this call freed it. Any number
+// may do that at once; whoever dies over it is followed by another.
 //
-// edge: wake publisher (claim, then park | park, then cursors and claims)
-func (t *Topic) RingPublishers(lane func(k int) *Lane, ring func(wake.Bell)) {
+// LEAVING comes before the lanes are looked at: a publisher that opens a lane
+// after that look finds that the claim is none, and gives it no cursor, or
+// takes it back before it sleeps (edge: gone).
+func (t *Topic) release(i int, held claim, lane func(k int) *Lane, ring func(wake.Bell), steps [4]string) bool {
+	leaving := held.with(claimLeaving)
+	t.claims[i].CompareAndSwap(uint64(held), uint64(leaving)) // L1, V1
+	invariant.Point(steps[0])
+	if claim(t.claims[i].Load()) != leaving {
+		return false
+	}
 	bitsOf(t.Lanes(), func(k int) {
-		if l := lane(k); l != nil {
-			l.ringPublisher(ring)
-			invariant.Point("fanout.L4")
+		l := lane(k)
+		if l == nil {
+			return
 		}
+		l.expel(i, held.gen()) // L2, V2
+		invariant.Point(steps[1])
+		ring(l.bell) // V4, whatever park says: the dead may have taken it and not rung
+		invariant.Point(steps[2])
 	})
+	free := packClaim(claimFree, 0, 0, held.gen(), 0)
+	done := t.claims[i].CompareAndSwap(uint64(leaving), uint64(free)) // L3, V5
+	invariant.Point(steps[3])
+	return done
 }
 
 // ringSlots rings every slot that was ever used: after a death or a close,

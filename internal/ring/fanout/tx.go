@@ -21,6 +21,7 @@ type Tx struct {
 
 	head    uint64 // next position
 	allowed uint64 // positions below may be published without another look
+	ahead   uint64 // how many positions ahead an entry's lines are fetched
 	limit   uint64 // what the lane's limit word says
 
 	desc    []uint32 // descriptor of each entry, noDescriptor where inline
@@ -41,6 +42,11 @@ func (x *Tx) Lane() *Lane { return x.lane }
 // message's time in ns since 1970, 0 for none. It returns false if there is no
 // room, and publishes nothing then.
 func (x *Tx) Send(b []byte, now int64) bool {
+	if len(b) > firstLine && len(b) <= InlineSize {
+		// It was fetched ahead, but a subscriber's CPU that guessed right what it
+		// waits for may have taken it back.
+		x.fetchTail(x.head)
+	}
 	if x.head >= x.allowed && !x.refresh(1) {
 		return false
 	}
@@ -83,11 +89,18 @@ func (x *Tx) publish(d uint32, inline []byte, length int, now int64) {
 		x.wake()
 	}
 	if len(inline) > firstLine {
-		// The next message is likely as long: fetch its second line now, or
-		// its store would hold back the swap while a poller steals the first.
-		mem.PrefetchW(&x.lane.entry(p + 1)[secondLine])
+		x.fetchTail(p + x.ahead)
 	}
+	x.fetch(p + x.ahead)
 }
+
+// fetch asks for the first line of position p's entry, which the lap before
+// left with the subscribers: or each store would wait for its own. Never the
+// very next one, which a waiting subscriber looks at and would take away again.
+func (x *Tx) fetch(p uint64) { mem.PrefetchW(&x.lane.entry(p)[0]) }
+
+// fetchTail is fetch for the second line.
+func (x *Tx) fetchTail(p uint64) { mem.PrefetchW(&x.lane.entry(p)[secondLine]) }
 
 // fill is steps P4 to P6: it takes position p-depth out of its entry and
 // writes p's fields. All stores are release stores, in this order.
@@ -140,6 +153,11 @@ func (x *Tx) SendBatch(msgs [][]byte, now int64) int {
 	}
 	p := x.head
 	for j := n - 1; j > 0; j-- {
+		if j > x.ahead {
+			if x.fetch(p + j - x.ahead); len(msgs[j]) > firstLine {
+				x.fetchTail(p + j - x.ahead)
+			}
+		}
 		mem.StoreRelease(x.fillCopy(p+j, msgs[j], now), ready(p+j))
 		invariant.Point("fanout.B1")
 	}

@@ -19,7 +19,7 @@ func OpenTx(t *Topic, l *Lane, owner uint32, name string, index int, gen uint32,
 		return nil, false
 	}
 	invariant.Point("fanout.O1")
-	x = &Tx{lane: l, topic: t, ring: ring, word: opening, bytes: l.bytes.Load()}
+	x = &Tx{lane: l, topic: t, ring: ring, word: opening, bytes: l.bytes.Load(), ahead: min(4, l.depth/2)}
 	x.rebuild()
 	x.rename(name)
 	t.AddLane(l.Number, index, gen)
@@ -98,7 +98,7 @@ func (x *Tx) rename(name string) {
 //
 // edge: visible (the lane's bit, then these claims | claim, then the lane bits)
 func (x *Tx) prejoin() {
-	for i := range MaxSlots {
+	bitsOf(x.topic.slots.Load(), func(i int) { // refresh looks at these and no others
 		for {
 			w := x.lane.cursors[i].Load()
 			held := claim(x.topic.claims[i].Load()) // after the cursor
@@ -113,7 +113,7 @@ func (x *Tx) prejoin() {
 			x.entitled(i) // heals, if the claim was given up meanwhile
 			break
 		}
-	}
+	})
 }
 
 // cursorState is what a subscriber of mode m is in a lane of this topic.

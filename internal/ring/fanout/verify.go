@@ -94,7 +94,7 @@ func (t *Topic) Verify() []string {
 	}
 	for i := range MaxSlots {
 		c := claim(t.claims[i].Load())
-		if c.state() > claimHeld || c.state() == claimHeld && c.owner() == 0 {
+		if c.state() > claimLeaving || c.state() != claimFree && c.owner() == 0 {
 			out = append(out, fmt.Sprintf("subscriber slot %d: claim %#x is not a claim", i, uint64(c)))
 		}
 	}

@@ -126,14 +126,18 @@ const (
 type claim uint64
 
 const (
-	claimFree = 0
-	claimHeld = 1
-	genMask   = 1<<21 - 1
+	claimFree    = 0
+	claimHeld    = 1
+	claimLeaving = 2 // its owner leaves or is dead: it counts no more, and is not free yet
+	genMask      = 1<<21 - 1
 )
 
 func packClaim(state int, mode Mode, records int, gen uint64, owner uint32) claim {
 	return claim(uint64(state) | uint64(mode)<<3 | uint64(records)<<5 | (gen&genMask)<<10 | uint64(owner)<<31)
 }
+
+// with is c in another state.
+func (c claim) with(state int) claim { return c&^7 | claim(state) }
 
 func (c claim) state() int    { return int(c & 7) }
 func (c claim) mode() Mode    { return Mode(c>>3) & 3 }
