@@ -47,12 +47,22 @@ func (n *Node) Recover() (Report, error) {
 
 // RecoverOwner recovers o if there is evidence that it is dead, and says
 // whether it is gone.
+//
+// If somebody else is at it, or holds the lock of o's slot for another reason,
+// RecoverOwner takes only what o had in the rings, which any number may do at
+// once: nobody waits for a recoverer that is stopped.
 func (n *Node) RecoverOwner(o Owner) bool {
 	if n.begin() != nil {
 		return false
 	}
 	defer n.end()
-	return n.recoverOwner(o)
+	if n.recoverOwner(o) {
+		return true
+	}
+	if o != n.owner && n.Status(o) == Dead {
+		n.s.sweepRings(o)
+	}
+	return false
 }
 
 func (n *Node) recoverOwner(o Owner) bool {

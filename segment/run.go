@@ -57,7 +57,7 @@ func (n *Node) probe(next int) int {
 		if next == n.slot || w.state() == NodeFree {
 			continue
 		}
-		if n.Status(w.owner(next)) == Dead {
+		if n.s.status(w.owner(next), n.locks) == Dead {
 			n.recoverSlot(next, new(Report))
 		} else {
 			n.attend(next, w)

@@ -3,6 +3,8 @@ package segment
 import (
 	"fmt"
 	"time"
+
+	"github.com/ringbus/ringbus/internal/sys"
 )
 
 // Status is what is known of a node's life.
@@ -28,7 +30,24 @@ func (n *Node) Status(o Owner) Status {
 	if o == n.owner && word(n.own.Load()) == n.word {
 		return Alive
 	}
-	return n.s.status(o, n.locks)
+	st := n.s.status(o, n.locks)
+	if st == Alive && n.s.ended(o) {
+		return Dead
+	}
+	return st
+}
+
+// ended reports whether o's process is no more. Its lock may be held all the
+// same: by a recoverer, or by one who wants the slot, and either may be stopped
+// just there.
+func (s *Segment) ended(o Owner) bool {
+	slot := o.Slot()
+	w := s.load(slot)
+	if w.state() != NodeLive || w.owner(slot) != o || w.tag() != s.tag {
+		return false
+	}
+	pid, start, ok := s.processOf(slot, w)
+	return ok && sys.Ended(pid, start) && s.load(slot) == w
 }
 
 func (s *Segment) status(o Owner, lk locks) Status {

@@ -54,18 +54,25 @@ func (n *Node) attend(slot int, w word) {
 	go n.mourn(slot, w, p)
 }
 
+// processOf returns the pid and start time of the process of the node behind w,
+// if it is another one of our pid namespace.
+func (s *Segment) processOf(slot int, w word) (pid int, start uint64, ok bool) {
+	if gen, _ := untag(s.beat(slot).Load()); gen != w.gen()&0xfff {
+		return 0, 0, false // not introduced yet
+	}
+	at := slotOff(slot)
+	pid = int(int32(mem.U32(s.b, at+nodePid).Load()))
+	ns := mem.U64(s.b, at+nodePidNS).Load()
+	start = mem.U64(s.b, at+nodeStart).Load()
+	return pid, start, pid > 0 && pid != os.Getpid() && ns != 0 && ns == sys.PidNamespace()
+}
+
 // process opens the process of the node behind w, if we mean the same processes
 // by the same pids. What the slot says of it is information only: the wrong
 // process costs a look at a lock, later.
 func (n *Node) process(slot int, w word) *sys.Process {
-	at, b := slotOff(slot), n.s.b
-	if gen, _ := untag(n.s.beat(slot).Load()); gen != w.gen()&0xfff {
-		return nil // not introduced yet
-	}
-	pid := int(int32(mem.U32(b, at+nodePid).Load()))
-	ns := mem.U64(b, at+nodePidNS).Load()
-	start := mem.U64(b, at+nodeStart).Load()
-	if pid <= 0 || pid == os.Getpid() || ns == 0 || ns != sys.PidNamespace() {
+	pid, start, ok := n.s.processOf(slot, w)
+	if !ok {
 		return nil
 	}
 	p, err := sys.WatchProcess(pid)

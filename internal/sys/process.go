@@ -53,6 +53,25 @@ func StartTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
+// Ended reports whether there is evidence that the process that had pid when it
+// had started at start is no more: nobody has the pid, another process has it,
+// or it waits to be reaped. What cannot be seen is no evidence.
+func Ended(pid int, start uint64) bool {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return true
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, rest, ok := cutLast(b, ')')
+	if fields := bytes.Fields(rest); ok && len(fields) > 0 && (fields[0][0] == 'Z' || fields[0][0] == 'X') {
+		return true
+	}
+	now, err := StartTime(pid)
+	return err == nil && start != 0 && now != start
+}
+
 func cutLast(b []byte, sep byte) (before, after []byte, ok bool) {
 	i := bytes.LastIndexByte(b, sep)
 	if i < 0 {
