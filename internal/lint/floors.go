@@ -54,6 +54,7 @@ var Rooms = []Room{
 	{Dir: "examples", Floor: 9},
 	{Dir: "bench", Floor: 9, Deps: true},
 	{Dir: "scripts", Floor: 9},
+	{Dir: "internal/mutation", Floor: 9, TestOnly: true},
 	{Dir: "internal/shmtest", Floor: 9, TestOnly: true, Syscall: true, Deps: true},
 }
 

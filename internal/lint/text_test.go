@@ -47,7 +47,7 @@ func TestPaths(t *testing.T) {
 
 func TestPresent(t *testing.T) {
 	got := Present(Tree{"LICENSE": []byte("x"), "NOTICE": nil})
-	if len(got) < 2 || got[0].Path != "NOTICE" || !strings.Contains(got[1].String(), "CHANGELOG.md: is missing") {
+	if len(got) < 2 || got[0].Path != "NOTICE" || !strings.Contains(got[1].String(), "README.md: is missing") {
 		t.Errorf("findings: %v", got)
 	}
 }

@@ -54,6 +54,7 @@ type Rx struct {
 	lazy    uint64 // how far the cursor may lag
 	run     uint   // messages since Poll found nothing
 	lost    uint64 // to be told with the next message
+	again   uint   // calls of Poll by notReady
 	since   uint64 // what lies before is history, of which nothing is lost
 	err     error
 	mine    [MaxRecords]uint64 // our last value of each hold word
@@ -79,6 +80,10 @@ func (r *Rx) Err() error { return r.err }
 // ahead, and how far. Fetching what is not written yet would take the lines
 // away from the publisher.
 const streak = 8
+
+// patience bounds what one Poll does while the publisher overwrites what it
+// looks at.
+const patience = 64
 
 // Poll reads the next message into rec, if it is there. The record must have
 // been released, or handed to Keep and replaced by another one.
@@ -142,16 +147,21 @@ func (r *Rx) Poll(rec *Record) Status {
 		}
 	}
 	if r.run++; r.run > streak {
-		// We are behind: what comes next is written already.
-		e := r.lane.entry(n + streak)
-		if mem.Prefetch(&e[0]); length > firstLine && !rec.Lent {
-			mem.Prefetch(&e[secondLine])
-		}
+		r.prefetch(n+streak, length > firstLine && !rec.Lent)
 	}
 	rec.Pos, rec.Rx = n, r
 	rec.Lost, r.lost = r.lost, 0
 	r.next = n + 1
 	return Got
+}
+
+// prefetch asks for the entry of position p: we are behind, and it is written
+// already.
+func (r *Rx) prefetch(p uint64, second bool) {
+	e := r.lane.entry(p)
+	if mem.Prefetch(&e[0]); second {
+		mem.Prefetch(&e[secondLine])
+	}
 }
 
 // Pending reports whether the next entry has changed since Poll found it empty:
@@ -211,7 +221,7 @@ func (r *Rx) Keep(rec *Record) Status {
 // notReady is Poll where the stamp s is not READY(next).
 func (r *Rx) notReady(rec *Record, s uint64) Status {
 	r.run = 0
-	for range 64 {
+	for range patience {
 		n := r.next
 		if s < ready(n) || s == busy(n) { // 0 or an older position: not yet
 			if r.flushed < n {
@@ -225,6 +235,11 @@ func (r *Rx) notReady(rec *Record, s uint64) Status {
 			return Empty
 		}
 		if s == ready(n) {
+			// Poll may find it overwritten and come back here, again and again
+			// if a publisher is out for that.
+			if r.again++; r.again%patience == 0 {
+				return Empty
+			}
 			return r.Poll(rec)
 		}
 		if r.state == curActive {
