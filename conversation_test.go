@@ -125,6 +125,28 @@ var delivery = []conversation{
 		s.check(pub.Close())
 		s.tell("sent")
 	}},
+	{"history that was gone before the first message is no loss, what goes after it is", func(s *side) {
+		s.hear("sent")
+		one := s.sub("t", &ringbus.SubscriberOptions{Mode: ringbus.Latest, History: 12})
+		two := s.sub("t", &ringbus.SubscriberOptions{Mode: ringbus.Latest, History: 12})
+		s.take(one, 4)
+		s.tell("more")
+		s.hear("sent")
+		for sub, want := range map[*ringbus.Subscriber]uint64{one: 95, two: 84} { // of 5 to 99, of 16 to 99
+			m := s.receive(sub)
+			if m.Sequence() != 100 || m.Lost() != want {
+				s.fail("message %d after a loss of %d, want 100 and %d", m.Sequence(), m.Lost(), want)
+			}
+			m.Release()
+		}
+	}, func(s *side) {
+		pub := s.pub("t", small())
+		s.send(pub, 0, 16)
+		s.tell("sent")
+		s.hear("more")
+		s.send(pub, 16, 116)
+		s.tell("sent")
+	}},
 	{"subscriber that comes before the topic misses nothing", func(s *side) {
 		early := s.sub("t", nil)
 		late := s.sub("t", &ringbus.SubscriberOptions{Mode: ringbus.Latest})

@@ -320,3 +320,7 @@ func (s *stage) exercise(n *ringbus.Node, p *ringbus.Publisher, others ...*liste
 	}
 	return sent
 }
+
+// batchLength is how many messages a batch has that a process sends which is
+// going to be killed: so many may be there that it did not acknowledge.
+const batchLength = 6

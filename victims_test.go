@@ -116,8 +116,6 @@ func (v *victim) publish() error {
 	return errors.Join(pub.Close(), end())
 }
 
-const batchLength = 6
-
 // subscribe is a subscriber of topic t. After a few messages it stops
 // receiving until the publisher sleeps over it.
 func (v *victim) subscribe() error {

@@ -313,7 +313,7 @@ func (m *machine) poll(t *rapid.T) {
 	if st != Got || rec.Pos != at || rec.Lost != lost {
 		t.Fatalf("poll: %v, position %d, lost %d; want %d, lost %d; %v", st, rec.Pos, rec.Lost, at, lost, s.rx.Err())
 	}
-	s.next, s.lost = at+1, 0
+	s.next, s.lost, s.since = at+1, 0, 0 // after the first message every gap is a loss
 	s.open = append(s.open, modelLoan{rec: rec})
 }
 

@@ -250,9 +250,12 @@ func (r *Rx) notReady(rec *Record, s uint64) Status {
 		}
 		// Q1: lapped. Everything before q-depth+1 is gone, and was published.
 		to := stampPos(s) - r.lane.depth + 1
-		if from := max(n, r.since); to > from {
-			r.lost += to - from
+		from := n
+		if n == r.first { // what is gone of the history before the first message
+			from = min(max(n, r.since), to)
+			r.first += min(to, r.since) - min(n, r.since)
 		}
+		r.lost += to - from
 		r.next = to
 		s = r.lane.entry(to)[0].Load()
 	}
