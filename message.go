@@ -34,14 +34,21 @@ func (r *record) lend() Message {
 	return Message{r, seq}
 }
 
-// end ends the loan of sequence seq, if it is open.
+// end ends the loan of sequence seq, if it is open. Two goroutines that release
+// one message at the same moment are found out in invariant builds only: it
+// would cost every message a locked instruction.
 func (r *record) end(seq uint64) bool {
-	pos, rx, shadow := r.Pos, r.Rx, r.shadow
-	if !r.seq.CompareAndSwap(seq, seq+1) { // from here the record may be used again
-		return false
-	}
+	pos, rx, shadow := r.Pos, r.Rx, r.shadow // the record is lent again soon
 	if invariant.Enabled {
+		if !r.seq.CompareAndSwap(seq, seq+1) {
+			return false
+		}
 		invariant.Poison(shadow)
+	} else {
+		if r.seq.Load() != seq {
+			return false
+		}
+		mem.StoreRelease(&r.seq, seq+1)
 	}
 	rx.Released(pos)
 	return true
