@@ -192,6 +192,23 @@ func TestExploreJoinAndLeave(t *testing.T) {
 	})
 }
 
+// Subscribers come and go, and receive nothing, while the lane is made.
+func TestExploreComeAndGo(t *testing.T) {
+	explore(t, 2000, func(x *explorer) func() error {
+		w := small(x, 3)
+		w.publisher(pubOwner, uint64(w.c.Depth+1+w.rng.IntN(3)))
+		for i := range 2 {
+			owner := 0x110 + uint32(i)
+			x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
+				for range 1 + w.rng.IntN(2) {
+					w.subscribe(p, owner, ModeReliable, 1, 0, 0)
+				}
+			})
+		}
+		return w.check
+	})
+}
+
 // One that joins again and again, with more history than the lane may have,
 // while the publisher runs: it is never overrun.
 func TestExploreJoin(t *testing.T) {
@@ -287,13 +304,17 @@ func TestExploreLastPublisherDies(t *testing.T) {
 // it wakes up, keeps its loans, and comes back.
 func TestExploreFence(t *testing.T) {
 	explore(t, 5000, func(x *explorer) func() error {
-		w := small(x, 4+2, 1, 2, 4, 8) // a fence pins one more
+		// One that comes back with all its records lent, and is fenced again, has
+		// one more descriptor pinned.
+		w := small(x, 4+2, 1, 2, 4, 8)
 		w.suspect[0x110] = true
 		w.suspect[0x111] = oneOf(w, false, true)
 		total := w.ending() + uint64(2*w.c.Depth)
 		p := w.publisher(0x201, total)
 		if w.follows = oneOf(w, false, true); w.follows {
-			w.kill(p, 0x201, 200)
+			if w.kill(p, 0x201, 200); oneOf(w, false, true) {
+				p.killOn, p.killAt = oneOf(w, "fanout.F1", "fanout.F2"), 1+w.rng.IntN(3)
+			}
 			w.x.add("pub202", func(p *party) {
 				p.mayStay = true
 				p.sleep("for a death", func() bool { return w.dead[0x201] })

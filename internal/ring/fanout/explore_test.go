@@ -60,8 +60,9 @@ type party struct {
 	why     string
 	prio    int
 	points  int
-	killAt  int  // it dies at this point of its; 0: it lives
-	mayStay bool // asleep at the end is no failure
+	killAt  int    // it dies at this point of its; 0: it lives
+	killOn  string // and only points of this name count; "": all
+	mayStay bool   // asleep at the end is no failure
 	atDeath func()
 }
 
@@ -97,7 +98,7 @@ func newExplorer(seed uint64) *explorer {
 	if x.rng.IntN(2) == 0 {
 		x.walk = []float64{0.02, 0.1, 0.3, 0.6}[x.rng.IntN(4)]
 	}
-	x.lag = []int{1, 8, 64}[x.rng.IntN(3)]
+	x.lag = []int{1, 8, 64, 1000}[x.rng.IntN(4)]
 	for range 1 + x.rng.IntN(6) {
 		x.change = append(x.change, x.rng.IntN(max(last, 20)))
 	}
@@ -173,8 +174,10 @@ func (x *explorer) point(name string) {
 		panic(released{})
 	}
 	p := x.cur
-	p.points++
 	x.steps++
+	if p.killOn == "" || p.killOn == name {
+		p.points++
+	}
 	if x.tracing {
 		x.trace = append(x.trace, p.name+" "+strings.TrimPrefix(name, "fanout."))
 	}
@@ -191,7 +194,7 @@ func (x *explorer) point(name string) {
 			panic(released{})
 		}
 	}
-	if p.killAt == p.points {
+	if p.killAt == p.points && p.killAt > 0 && (p.killOn == "" || p.killOn == name) {
 		p.state = killed
 		if x.tracing {
 			x.trace = append(x.trace, p.name+" DIES")

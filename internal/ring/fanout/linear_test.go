@@ -46,7 +46,9 @@ func logModel(depth uint64, latest bool, history uint64) porcupine.Model {
 				s.next, s.joined = out.pos, true
 				return ok, s
 			case out.empty:
-				return s.next == s.sent, s
+				// The only message of a latest reader may be in the act of being
+				// overwritten: it will be told that it is lost.
+				return s.next == s.sent || latest && depth == 1, s
 			}
 			// A latest reader may find its message gone while the next is written.
 			lapped := out.lost > 0 && latest && s.sent >= s.next+depth && out.pos+depth >= s.sent
@@ -142,7 +144,7 @@ func linearRound(t *testing.T, c Config, size int, total uint64) {
 		model := logModel(uint64(c.Depth), p.mode == ModeLatest, p.back)
 		ops := append(p.ops, sends.ops...)
 		if res := porcupine.CheckOperationsTimeout(model, ops, 20*time.Second); res != porcupine.Ok {
-			t.Fatalf("%+v, messages of %d bytes, reader %d: %v: %+v", c, size, i, res, p.ops)
+			t.Fatalf("%+v, messages of %d bytes, reader %d: %v; it ends with %+v", c, size, i, res, p.ops[max(0, len(p.ops)-20):])
 		}
 	}
 }

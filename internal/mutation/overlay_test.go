@@ -1,0 +1,134 @@
+//go:build !race && !invariants
+
+// Package mutation proves that the tests of the fanout ring would notice: it
+// breaks the code in one place after the other (mutants_test.go) and runs the
+// test that must fail then. It also runs the ring's explorer on a simulated
+// memory, where every atomic access is a place to let others go on, and release
+// stores are seen late.
+//
+// It only has to run once, whatever the build of the tests.
+package mutation
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	ring = "internal/ring/fanout"
+	// simulated is a package that exists only in overlays.
+	simulated = "internal/simulated/atomic"
+)
+
+//go:embed testdata/atomic.txt
+var simulatedAtomic string
+
+//go:embed testdata/release.txt
+var simulatedRelease string
+
+//go:embed testdata/memory.txt
+var simulatedMemory string
+
+// plainly is what mutants call in place of an atomic store.
+const plainly = `package fanout
+
+import "github.com/ringbus/ringbus/internal/mem"
+
+var plainly = mem.StoreRelease
+`
+
+// files is a set of changed files: contents by path from the repository's root.
+type files map[string]string
+
+// read returns a file as it is in f, or in the repository.
+func (f files) read(t *testing.T, path string) string {
+	t.Helper()
+	if text, ok := f[path]; ok {
+		return text
+	}
+	b, err := os.ReadFile(filepath.Join(root(t), path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// simulate puts the simulated memory under the ring.
+func (f files) simulate(t *testing.T) {
+	t.Helper()
+	f[simulated+"/atomic.go"] = simulatedAtomic
+	f[ring+"/memory_simulated_test.go"] = simulatedMemory
+	f["internal/mem/release.go"] = "package mem\n"
+	f["internal/mem/release_tso_unsafe.go"] = simulatedRelease
+	for _, dir := range []string{"internal/mem", "internal/wake", ring} {
+		sources, err := filepath.Glob(filepath.Join(root(t), dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range sources {
+			path := dir + "/" + filepath.Base(s)
+			f[path] = strings.Replace(f.read(t, path), `"sync/atomic"`, `"github.com/ringbus/ringbus/`+simulated+`"`, 1)
+		}
+	}
+}
+
+// change makes c where its old text is, which must be one place of the ring.
+func (f files) change(t *testing.T, c change) {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join(root(t), ring, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, s := range sources {
+		if strings.HasSuffix(s, "_test.go") {
+			continue
+		}
+		path := ring + "/" + filepath.Base(s)
+		text := f.read(t, path)
+		if n := strings.Count(text, c.old); n > 0 {
+			count += n
+			f[path] = strings.Replace(text, c.old, c.new, 1)
+		}
+	}
+	if count != 1 {
+		t.Fatalf("%s has %d times, and should have once:\n%s\nchange the mutant as the code was changed", ring, count, c.old)
+	}
+}
+
+// overlay writes f to a directory of the test's and returns go's overlay file.
+func (f files) overlay(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := make(map[string]string)
+	for path, text := range f {
+		at := filepath.Join(dir, fmt.Sprintf("%d.txt", len(replace)))
+		if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root(t), path)] = at
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(at, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
