@@ -106,17 +106,17 @@ func TestKillAtEachStep(t *testing.T) {
 	}
 }
 
+// passed counts the points of the process that was not killed.
+var passed map[string]int
+
 // census plays a part without a kill and counts the points that are passed.
 func census(t *testing.T, p part) map[string]int {
-	passed := make(map[string]int)
+	passed = make(map[string]int)
 	t.Run("census", func(t *testing.T) {
 		s := newStageFor(t, p)
 		p.play(s, func(role, kind string) *shmtest.Proc {
 			return shmtest.Start(t, role, []string{censusVar + "=1"}, s.dir, kind)
 		})
-		for point, n := range s.passed {
-			passed[point] = n
-		}
 		for _, point := range fullNames(p.points) {
 			if passed[point] == 0 {
 				t.Errorf("%s is not passed", point)
@@ -164,10 +164,7 @@ func (s *stage) attend(p *shmtest.Proc, heard func(line string)) {
 	s.Helper()
 	p.Each(func(line string) {
 		if point, n, ok := passedPoint(line); ok {
-			if s.passed == nil {
-				s.passed = make(map[string]int)
-			}
-			s.passed[point] = n
+			passed[point] = n
 			return
 		}
 		if heard != nil {

@@ -23,8 +23,6 @@ type stage struct {
 	ctx  context.Context
 	dir  string
 	node *ringbus.Node
-
-	passed map[string]int // points of a process that was not killed
 }
 
 func newStage(t *testing.T) *stage {
