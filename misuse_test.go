@@ -227,3 +227,54 @@ func TestRefusalsLeakNothing(t *testing.T) {
 	}
 	received(t, pub, sub, 1000).Release()
 }
+
+// A node may be closed while other goroutines open things on it.
+func TestNodeIsClosedWhileItOpens(t *testing.T) {
+	open := onHeap(t)
+	keeper, err := open("keeper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		n, err := open("node")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 4)
+		for i := range 4 {
+			go func() {
+				var err error
+				for err == nil {
+					if i%2 == 0 {
+						_, err = n.Publisher(fmt.Sprintf("t/%d", i), &ringbus.PublisherOptions{Depth: 2, MaxMessage: 200})
+					} else {
+						_, err = n.Subscriber(fmt.Sprintf("t/%d", i-1), nil)
+					}
+					if errors.Is(err, ringbus.ErrTooManyPublishers) || errors.Is(err, ringbus.ErrTooManySubscribers) {
+						err = nil
+					}
+				}
+				ended <- err
+			}()
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if err := <-ended; !closed(err) {
+				t.Fatalf("ended by %v", err)
+			}
+		}
+	}
+	for _, p := range keeper.Segment().Verify() {
+		t.Error(p)
+	}
+	for _, topic := range []string{"t/0", "t/2"} { // nothing is open any more
+		if err := keeper.Remove(topic); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+	if err := keeper.Close(); err != nil {
+		t.Error(err)
+	}
+}
