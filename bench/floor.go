@@ -13,15 +13,33 @@ import (
 // costs some tens of ns, and must not be seen in a time of a hundred.
 const batch = 16
 
-// volley plays count round trips, of which the parent takes the time. there and
-// back return an error to stop.
-func volley(p *party, count int, there, back func() error) (s sample, err error) {
+// settle is how long the parent waits before each round trip where the other
+// must be asleep: bare futexes on two CPUs are now and then so quick that
+// nobody ever sleeps, and then they measure no wake-up.
+const settle = 10 * time.Microsecond
+
+// wait is what volley does before each round trip, not counted.
+func wait(gap time.Duration) time.Duration {
+	if gap == 0 {
+		return 0
+	}
+	for start := time.Now(); ; {
+		if d := time.Since(start); d >= gap {
+			return d
+		}
+	}
+}
+
+// volley plays count round trips, of which the parent takes the time, with a
+// gap before each. there and back return an error to stop.
+func volley(p *party, count int, gap time.Duration, there, back func() error) (s sample, err error) {
 	s.hist, s.scale = newHistogram(), 1.0/(2*batch)
 	p.meet()
 	for range count / batch {
 		start := time.Now()
 		for range batch {
 			if p.parent {
+				start = start.Add(wait(gap))
 				if err := there(); err != nil {
 					return s, err
 				}
@@ -92,7 +110,7 @@ func runFloor(p *party) (sample, error) {
 
 // futexes measures count round trips of two words and nothing but the kernel
 // between them.
-func futexes(count int) func(*party) (sample, error) {
+func futexes(count int, gap time.Duration) func(*party) (sample, error) {
 	return func(p *party) (sample, error) {
 		mine, yours := mem.U32(p.arena, arenaPing), mem.U32(p.arena, arenaPong)
 		if !p.parent {
@@ -113,7 +131,7 @@ func futexes(count int) func(*party) (sample, error) {
 			}
 			return nil
 		}
-		s, err := volley(p, p.count(count), there, back)
+		s, err := volley(p, p.count(count), gap, there, back)
 		s.value /= 1e3
 		s.scale /= 1e3
 		return s, err

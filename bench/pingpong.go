@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/ringbus/ringbus"
 )
@@ -20,6 +21,8 @@ type pings struct {
 	touch  bool // the payload is filled and read
 	stamps bool
 	wait   *ringbus.Wait // nil: polling
+	lock   bool          // to the thread
+	gap    time.Duration // before each round trip
 }
 
 // duplex is a publisher and a subscriber of one process in a ping-pong.
@@ -52,8 +55,8 @@ func (p *party) duplex(o pings) (*duplex, error) {
 		return nil, err
 	}
 	options := ringbus.PublisherOptions{Wait: wait, Timestamps: o.stamps}
-	if o.size > 64<<10 { // or a pair of topics would take hundreds of MiB
-		options.Depth, options.Loans, options.Holds = 2, 1, 2
+	if o.lent { // what 1 MiB gets, but with fewer descriptors: a few tens of MiB
+		options.Depth, options.Loans, options.Holds = 16, 1, 2
 	}
 	if o.size > 104 {
 		options.MaxMessage = o.size
@@ -109,7 +112,11 @@ func pingPong(o pings) func(*party) (sample, error) {
 		if err != nil {
 			return sample{}, err
 		}
-		s, err := volley(p, p.count(o.count), d.send, d.receive)
+		if o.lock {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+		}
+		s, err := volley(p, p.count(o.count), o.gap, d.send, d.receive)
 		if o.wait != nil { // these are told in us
 			s.value /= 1e3
 			s.scale /= 1e3
@@ -157,7 +164,7 @@ func unixSocket(count int) func(*party) (sample, error) {
 			return sample{}, err
 		}
 		buf := make([]byte, 64)
-		s, err := volley(p, p.count(count),
+		s, err := volley(p, p.count(count), 0,
 			func() error { _, err := conn.Write(buf); return err },
 			func() error { _, err := io.ReadFull(conn, buf); return err })
 		s.value /= 1e3

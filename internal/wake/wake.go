@@ -74,7 +74,7 @@ func (p Policy) Begin() Spinner { return Spinner{policy: p} }
 // others: whoever it waits for may need this very CPU. It takes a microsecond
 // or two.
 const (
-	round = 128
+	round = 64
 	look  = 4 // a full look counts as so many glances
 	burst = 4 // so many glances between two pauses
 )

@@ -213,7 +213,7 @@ func TestBytesOfATopicAndALane(t *testing.T) {
 		{"depth", u32(lane, 8), 8}, {"descriptors", u32(lane, 0xC), 20}, {"descriptor size", u64(lane, 0x10), 512},
 		{"max message", u64(lane, 0x18), 512}, {"ring offset", u64(lane, 0x20), 0x4000}, {"pool offset", u64(lane, 0x28), 0x5000},
 		{"number", u32(lane, 0x30), 5}, {"owner", u64(lane, 0x40), 2 | 1<<3 | 0xABCDE<<24}, {"since", u64(lane, 0x48), 0},
-		{"limit", u64(lane, 0x80), 2}, {"waiters", u64(lane, 0xC0), 1}, {"park", u32(lane, 0xC8), 1},
+		{"limit, raised when the chunk is full", u64(lane, 0x80), 4}, {"waiters", u64(lane, 0xC0), 1}, {"park", u32(lane, 0xC8), 1},
 		{"name", u64(lane, 0x180), binary.LittleEndian.Uint64([]byte("cam\x00\x00\x00\x00\x00"))},
 		{"cursor, a chunk at a time", u64(lane, 0x200), 3 | 1<<3},
 		{"hold word 1", u64(lane, 0x200+0x48), 1<<32 | desc + 1},

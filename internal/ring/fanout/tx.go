@@ -92,6 +92,15 @@ func (x *Tx) publish(d uint32, inline []byte, length int, now int64) {
 		x.fetchTail(p + x.ahead)
 	}
 	x.fetch(p + x.ahead)
+	x.lookAhead()
+}
+
+// lookAhead is the P3 of the next message, done now, when nobody waits for it:
+// the cursors' lines are with the subscribers.
+func (x *Tx) lookAhead() {
+	if x.head >= x.allowed {
+		x.refresh(1)
+	}
 }
 
 // fetch asks for the first line of position p's entry, which the lap before
@@ -169,6 +178,7 @@ func (x *Tx) SendBatch(msgs [][]byte, now int64) int {
 	if x.lane.waiters.Load() != 0 {
 		x.wake()
 	}
+	x.lookAhead()
 	return int(n)
 }
 
