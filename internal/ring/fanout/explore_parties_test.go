@@ -308,6 +308,9 @@ func (r *receiver) openLane() {
 	if rx.state == curLatest {
 		low -= min(low, w.lane.chunk) // it may be overtaken while it looks for head
 	}
+	if w.suspect[r.sub.owner] {
+		low = 0 // fenced while it joined; Poll will say so
+	}
 	low -= min(low, history)
 	begun := w.begun()
 	high := begun - min(begun, history, w.lane.depth-w.lane.chunk)
