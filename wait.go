@@ -15,7 +15,8 @@ import (
 // 25 µs and then sleeps in the kernel until it is woken.
 type Wait struct {
 	// Spin is how long to look before sleeping. 0: 25 µs; negative: sleep at
-	// once.
+	// once, at the risk that goroutines which were made runnable right before
+	// start up to 0.1 ms late.
 	Spin time.Duration
 	// BusyPoll: never sleep. The lowest latency, for the price of a CPU. Who
 	// wants to publish pays no system call to wake such a subscriber.

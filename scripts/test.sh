@@ -35,10 +35,11 @@ counted() { "$@" && echo "1 0 0" >>"$COUNTS"; }
 gotest() { "$temp/gotest" -skips scripts/skips.txt -counts "$COUNTS" -- -count=1 -timeout 10m "$@"; }
 
 # rest runs all packages but internal/lint, which looks at the text and not at
-# what runs, and so need not run once for each kind of build.
+# what runs, and internal/mutation, which builds its own; they need not run once
+# for each kind of build.
 rest() {
 	local packages
-	packages=$(go list ./... | grep -v /internal/lint$) || return 1
+	packages=$(go list ./... | grep -vE '/internal/(lint|mutation)$') || return 1
 	# shellcheck disable=SC2086 # one argument for each package
 	gotest "$@" $packages
 }
@@ -65,6 +66,7 @@ step "lint: format, vet, staticcheck, floors, arm64 (internal/lint)" gotest ./in
 step "tests" rest
 step "tests with invariants, crash points and the kill harness" rest -tags=invariants
 step "tests under the race detector, rings on the heap" rest -race
+step "mutations: each ordering edge broken in turn" gotest ./internal/mutation
 step "models" counted models
 step "fuzzing, ${FUZZ_SECONDS:-5} s for each target" scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
 step "programs and tests link for arm64" counted arm64
