@@ -410,7 +410,7 @@ func playRejoin(s *stage, start func(string, string) *shmtest.Proc) {
 				s.check(pub.SendContext(s.ctx, mixed(pub.Sequence())))
 			}
 		case strings.HasPrefix(line, "holds"):
-			for range 60 { // it is silent, and fenced
+			for range 400 { // it is silent, and fenced
 				s.check(pub.SendContext(s.ctx, mixed(pub.Sequence())))
 			}
 			p.Say("go")

@@ -245,8 +245,9 @@ func TestSilentSubscriberOfAnotherKernelIsFencedAndComesBack(t *testing.T) {
 				next = 9
 			}
 			p.Stop()
-			s.sends(pub, 200) // waits until it is suspect, and fences it
-			s.hears("the subscriber that runs", all, 200)
+			const sent = 800   // every descriptor is used again and again
+			s.sends(pub, sent) // waits until it is suspect, and fences it
+			s.hears("the subscriber that runs", all, sent)
 			fenced := 0
 			for _, l := range look(s.node.Segment(), "t").lanes {
 				for _, c := range l.Subscribers {
@@ -269,7 +270,7 @@ func TestSilentSubscriberOfAnotherKernelIsFencedAndComesBack(t *testing.T) {
 			_, err := fmt.Sscan(p.Expect("got "), &at, &lost)
 			s.check(err)
 			// A publisher may be about to write the last quarter of the ring.
-			if at != next+lost || at < 200-16 || at > 200-16+4 {
+			if at != next+lost || at < sent-16 || at > sent-16+4 {
 				t.Fatalf("after message %d it got message %d and a loss of %d", next-1, at, lost)
 			}
 			s.gets(p, at+1, 0)
@@ -278,20 +279,20 @@ func TestSilentSubscriberOfAnotherKernelIsFencedAndComesBack(t *testing.T) {
 				p.Expect("looked")
 				p.Say("release")
 			}
-			p.Say(fmt.Sprintf("take %d", 200-at-2))
-			for n := at + 2; n < 200; n++ {
+			p.Say(fmt.Sprintf("take %d", sent-at-2))
+			for n := at + 2; n < sent; n++ {
 				s.gets(p, n, 0)
 			}
-			s.sends(pub, 203) // after it has caught up, or it might be fenced again
+			s.sends(pub, sent+3) // after it has caught up, or it might be fenced again
 			p.Say("take 3")
-			for n := uint64(200); n < 203; n++ {
+			for n := uint64(sent); n < sent+3; n++ {
 				s.gets(p, n, 0)
 			}
 			later.Say("take 3")
-			for n := uint64(200); n < 203; n++ {
+			for n := uint64(sent); n < sent+3; n++ {
 				s.gets(later, n, 0)
 			}
-			s.hears("the subscriber that runs", all, 203)
+			s.hears("the subscriber that runs", all, sent+3)
 			if all.lost.Load() != 0 {
 				t.Errorf("the subscriber that runs lost %d", all.lost.Load())
 			}
