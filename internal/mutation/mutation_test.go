@@ -75,7 +75,7 @@ func TestMutants(t *testing.T) {
 			for _, c := range m.changes {
 				f.change(t, c)
 			}
-			out, pass := goTest(t, f, m.run, "-count=1", "-tags=invariants", "-explore.runs=20000")
+			out, pass := goTest(t, f, m.run, "-count=1", "-tags=invariants", "-explore.runs=20000", "-explore.base=1")
 			if pass {
 				t.Errorf("no test of %s notices; broken edge: %s", m.run, m.edge)
 				return

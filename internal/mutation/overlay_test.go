@@ -1,12 +1,5 @@
 //go:build !race && !invariants
 
-// Package mutation proves that the tests of the fanout ring would notice: it
-// breaks the code in one place after the other (mutants_test.go) and runs the
-// test that must fail then. It also runs the ring's explorer on a simulated
-// memory, where every atomic access is a place to let others go on, and release
-// stores are seen late.
-//
-// It only has to run once, whatever the build of the tests.
 package mutation
 
 import (

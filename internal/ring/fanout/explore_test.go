@@ -25,6 +25,7 @@ import (
 // and with store buffers (see memory).
 var (
 	exploreSeed = flag.Uint64("explore.seed", 0, "explore this schedule only, and print its steps")
+	exploreBase = flag.Uint("explore.base", 0, "explore the same schedules each time; 0: others")
 	exploreRuns = flag.Int("explore.runs", 0, "schedules for each scenario; 0: as many as take a moment")
 )
 
@@ -339,7 +340,10 @@ func explore(t *testing.T, runs int, scenario func(x *explorer) (check func() er
 	var bad uint64
 	var failure error
 	steps, last, fewest := 0, 200, 0
-	base := rand.Uint32() // other schedules each time; a failure names its seed
+	base := uint32(*exploreBase)
+	if base == 0 {
+		base = rand.Uint32() // other schedules each time; a failure names its seed
+	}
 	for i := 0; i < runs; i++ {
 		seed := uint64(last)<<32 | uint64(base+uint32(i))
 		x, err := one(seed, false)

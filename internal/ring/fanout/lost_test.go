@@ -144,3 +144,26 @@ func TestFormerOwnersHoldWordsCountForNobody(t *testing.T) {
 		t.Fatalf("descriptors %v are held by nobody and not free", x.retired)
 	}
 }
+
+// A publisher that is held up between its look at a claim and the cursor that
+// it gives it (prejoin) may give it to one who has left.
+func TestCursorWithoutAClaimHoldsNobodyBack(t *testing.T) {
+	r := newRig(t, smallConfig())
+	x := r.tx()
+	s, err := r.topic.Join(subOwner, ModeReliable, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Leave(r.only, r.ring)
+	r.lane.cursors[s.Index].Store(uint64(packCursor(curActive, s.gen, 0)))
+	for range 3 * 8 {
+		x.Park()
+		if !x.Room() {
+			t.Fatalf("the publisher would sleep at %d", x.Head())
+		}
+		x.Send(numbered(x.Head(), 512), 0)
+	}
+	if b := x.Blockers(); len(b) != 0 {
+		t.Fatal(b)
+	}
+}
