@@ -341,7 +341,7 @@ func TestVDDS11NamesDoNotCollide(t *testing.T) {
 func TestVDDS12SubscribersCostNoMemory(t *testing.T) {
 	s := newStage(t)
 	o := roomy()
-	o.Holds = 64
+	o.Holds = 192
 	pub, err := s.node.Publisher("t", o)
 	s.check(err)
 	s.sub(s.node, "t", ringbus.SubscriberOptions{Hold: 1})
