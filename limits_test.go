@@ -50,7 +50,7 @@ var limits = []conversation{
 		s.tell("full")
 		s.hear("send")
 		o := small()
-		o.Holds = 64
+		o.Holds = 128
 		pub := s.pub("t", o)
 		s.check(pub.WaitSubscribers(s.ctx, 64))
 		s.send(pub, 0, 5)
@@ -110,7 +110,7 @@ var limits = []conversation{
 			{ringbus.PublisherOptions{Depth: 8}, "depth", 16, 8},
 			{ringbus.PublisherOptions{MaxMessage: 2048}, "max-message", 1024, 2048},
 			{ringbus.PublisherOptions{Loans: 9}, "loans", 4, 9},
-			{ringbus.PublisherOptions{Holds: 33}, "holds", 32, 33},
+			{ringbus.PublisherOptions{Holds: 35}, "holds", 34, 35},
 			{ringbus.PublisherOptions{LatestOnly: true}, "latest-only", false, true},
 			{ringbus.PublisherOptions{History: 13, Depth: 16}, "depth", 16, 32},
 		} {
@@ -165,7 +165,7 @@ var limits = []conversation{
 		s.sub("t", &ringbus.SubscriberOptions{Hold: 16})
 		sub := s.sub("t", &ringbus.SubscriberOptions{Hold: 16})
 		_, err := s.Subscriber("t", &ringbus.SubscriberOptions{Hold: 1})
-		if err == nil || !strings.Contains(err.Error(), "hold 32 messages in all, 32 are taken and this one wants 1") {
+		if err == nil || !strings.Contains(err.Error(), "hold 34 messages in all, 34 are taken and this one wants 2") {
 			s.fail("got %v", err)
 		}
 		s.check(sub.Close())

@@ -100,7 +100,7 @@ func mixed(n uint64) []byte { return message(n, sizeOf(n)) }
 
 // small are the options of most tests' topics, which the whole of sizes fits.
 func small() *ringbus.PublisherOptions {
-	return &ringbus.PublisherOptions{Depth: 16, MaxMessage: 1024, Holds: 32}
+	return &ringbus.PublisherOptions{Depth: 16, MaxMessage: 1024, Holds: 34}
 }
 
 // panics says what f panicked with, nil if it did not.

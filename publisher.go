@@ -28,7 +28,8 @@ type PublisherOptions struct {
 	// subscribers. It raises Depth where that is too small.
 	History int
 	// Holds is how many messages all subscribers together may hold at once
-	// beyond the ring. 0: 128, fewer for large messages.
+	// beyond the ring, where a reliable one counts for one more than its Hold.
+	// 0: 192, which is enough for 64 subscribers, fewer for large messages.
 	Holds int
 	// Loans is how many loans this publisher may have open at once; 0: 4,
 	// fewer for large messages.

@@ -50,6 +50,7 @@ const (
 	defaultMessage = 16 << 10
 	largeMessage   = 64 << 10
 	ringBudget     = 16 << 20 // payload bytes of a default ring
+	holdBudget     = 64 << 20 // and of what is held beyond it
 )
 
 // config fills in the defaults.
@@ -78,12 +79,12 @@ func (o *PublisherOptions) config(name string) (fanout.Config, error) {
 		c.Depth *= 2
 	}
 	switch {
-	case c.MaxMessage <= defaultMessage:
-		c.Holds, c.Loans = orDefault(c.Holds, 128), orDefault(c.Loans, 4)
+	case c.MaxMessage <= defaultMessage: // 64 subscribers with their defaults
+		c.Holds, c.Loans = orDefault(c.Holds, 192), orDefault(c.Loans, 4)
 	case c.MaxMessage <= largeMessage:
-		c.Holds, c.Loans = orDefault(c.Holds, 64), orDefault(c.Loans, 4)
+		c.Holds, c.Loans = orDefault(c.Holds, 96), orDefault(c.Loans, 4)
 	default:
-		c.Holds, c.Loans = orDefault(c.Holds, 16), orDefault(c.Loans, 2)
+		c.Holds, c.Loans = orDefault(c.Holds, min(24, max(12, holdBudget/c.MaxMessage))), orDefault(c.Loans, 2)
 	}
 	if err := c.Check(); err != nil {
 		return c, fmt.Errorf("topic %q: %w", name, err)

@@ -281,7 +281,8 @@ func (s *Subscriber) publisher(l *fanout.Lane, pos uint64) string {
 // Topic returns the topic's name.
 func (s *Subscriber) Topic() string { return s.topic.name }
 
-// Lost is how many messages this subscriber has lost so far.
+// Lost is how many messages this subscriber has lost so far, as the messages
+// told it, or the end of UntilClose.
 func (s *Subscriber) Lost() uint64 { return s.lost.Load() }
 
 func (s *Subscriber) closedErr() error {

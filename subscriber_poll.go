@@ -136,6 +136,7 @@ func (s *Subscriber) wait(ctx context.Context) (Message, error) {
 			return s.records[s.cur].lend(), nil
 		}
 		if s.until && s.ended() {
+			s.countLost()
 			return Message{}, io.EOF
 		}
 		if s.glance(&spin) {
@@ -214,4 +215,14 @@ func (s *Subscriber) published(l *fanout.Lane) bool {
 	st, owner := l.State()
 	return (st == fanout.LaneOpen || st == fanout.LaneOpening) &&
 		s.topic.node.node.Status(segment.Owner(owner)) != segment.Dead
+}
+
+// countLost counts what was lost and no message will come to tell of.
+func (s *Subscriber) countLost() {
+	for _, rx := range s.rx {
+		if n := rx.TakeLost(); n != 0 {
+			s.slot.AddLost(n)
+			s.lost.Add(n)
+		}
+	}
 }

@@ -56,7 +56,7 @@ func (p *party) duplex(o pings) (*duplex, error) {
 	}
 	options := ringbus.PublisherOptions{Wait: wait, Timestamps: o.stamps}
 	if o.lent { // what 1 MiB gets, but with fewer descriptors: a few tens of MiB
-		options.Depth, options.Loans, options.Holds = 16, 1, 2
+		options.Depth, options.Loans, options.Holds = 16, 1, 3
 	}
 	if o.size > 104 {
 		options.MaxMessage = o.size

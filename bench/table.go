@@ -98,7 +98,7 @@ var all = []measurement{
 		target: target{ask: true, limit: 0.8, atLeast: true},
 		about:  "1 MiB lent, copied in and out, a topic of as many slots",
 		run: stream(streams{topic: "copy", size: copySize, count: 800, lent: true,
-			options: ringbus.PublisherOptions{Depth: 8, MaxMessage: copySize, Holds: 1, Loans: 1}})},
+			options: ringbus.PublisherOptions{Depth: 8, MaxMessage: copySize, Holds: 3, Loans: 1}})},
 
 	{name: "allocs/64B", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
 		about: "allocations per message of either side: Send, Receive, Release of 64 bytes",

@@ -74,7 +74,7 @@ func place(base string, largest int) (string, fanout.Config, error) {
 		return "", fanout.Config{}, fmt.Errorf("%s: %w", base, err)
 	}
 	free := int64(fs.Bavail) * fs.Bsize
-	c := fanout.Config{Depth: 64, MaxMessage: largest, Holds: 2 * (demoReaders + 1), Loans: 1}
+	c := fanout.Config{Depth: 64, MaxMessage: largest, Holds: 3 * (demoReaders + 1), Loans: 1}
 	for ; c.Depth >= 8; c.Depth /= 2 {
 		if fanout.LaneSize(c)+16<<20 < free {
 			dir, err := os.MkdirTemp(base, "ringbus-demo-")

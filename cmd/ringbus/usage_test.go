@@ -106,7 +106,7 @@ func TestListsAsJSON(t *testing.T) {
 	if len(topics) != 1 || len(bus.Topics) != 1 || topics[0].Name != "a" || bus.Topics[0].Name != "a" {
 		t.Fatalf("topics %+v, bus %+v", topics, bus)
 	}
-	if want := (inspect.Config{Depth: 64, MaxMessage: 1024, Holds: 128, Loans: 4}); topic.Config == nil || *topic.Config != want {
+	if want := (inspect.Config{Depth: 64, MaxMessage: 1024, Holds: 192, Loans: 4}); topic.Config == nil || *topic.Config != want {
 		t.Errorf("config %+v, want %+v", topic.Config, want)
 	}
 	l := inspect.Lane{Publisher: "mouth", Pid: p.cmd.Process.Pid, State: "open", Status: "alive", Messages: 2}

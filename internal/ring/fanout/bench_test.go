@@ -12,7 +12,7 @@ import (
 var benchSizes = []int{8, 64, 4 << 10}
 
 func benchConfig(size int) Config {
-	return Config{Depth: 256, MaxMessage: size, Holds: 8, Loans: 2}
+	return Config{Depth: 256, MaxMessage: size, Holds: 12, Loans: 2}
 }
 
 func BenchmarkSend(b *testing.B) {

@@ -23,7 +23,7 @@ const writeSize = 11
 
 func newGarbled(t testing.TB, data []byte) (*garbled, Config) {
 	g := &garbled{writes: data}
-	c := Config{Depth: 4, MaxMessage: 112, Holds: 8, Loans: 1}
+	c := Config{Depth: 4, MaxMessage: 112, Holds: 12, Loans: 1}
 	if len(data) > 0 {
 		c.Depth = 1 << (data[0] & 3)
 		c.LatestOnly = data[0]&4 != 0

@@ -74,7 +74,7 @@ func (h *history) do(client int, in call, f func() answer) answer {
 
 func TestHistoriesAreLinearizable(t *testing.T) {
 	for round := range 30 {
-		c := Config{Depth: 1 << (round % 5), MaxMessage: 112, Holds: 8, Loans: 1}
+		c := Config{Depth: 1 << (round % 5), MaxMessage: 112, Holds: 16, Loans: 1}
 		linearRound(t, c, []int{8, 56, 112}[round%3], 150)
 	}
 }

@@ -104,7 +104,7 @@ func TestLitmusWakeSubscriber(t *testing.T) {
 // New stamp, then the hold words | hold word, then the stamp: no descriptor
 // that a latest subscriber was given is filled again while it reads.
 func TestLitmusPin(t *testing.T) {
-	c := Config{Depth: 1, MaxMessage: 512, Holds: 1, Loans: 1, LatestOnly: true}
+	c := Config{Depth: 1, MaxMessage: 512, Holds: 2, Loans: 1, LatestOnly: true}
 	r := newRig(t, c)
 	x, sub := r.tx(), r.rx(ModeLatest, 1, 0)
 	var stop atomic.Bool

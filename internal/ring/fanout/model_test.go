@@ -215,17 +215,18 @@ func (m *machine) stop(t *rapid.T) {
 func (m *machine) join(t *rapid.T) {
 	used := 0
 	for _, s := range m.subs {
-		used += len(s.records)
-	}
-	if used == m.c.Holds {
-		return
+		used += s.slot.word.credit()
 	}
 	m.owner++
 	s := &modelSub{owner: m.owner, mode: rapid.SampledFrom([]Mode{ModeDefault, ModeReliable, ModeLatest}).Draw(t, "mode")}
 	if m.c.LatestOnly {
 		s.mode = ModeDefault
 	}
-	s.records = make([]Record, rapid.IntRange(1, min(3, m.c.Holds-used)).Draw(t, "records"))
+	room := m.c.Holds - used - packClaim(claimHeld, s.mode, 0, 1, 1).credit()
+	if room < 1 {
+		return
+	}
+	s.records = make([]Record, rapid.IntRange(1, min(3, room)).Draw(t, "records"))
 	for i := range s.records {
 		s.records[i].Init(i)
 	}

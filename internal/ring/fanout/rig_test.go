@@ -23,7 +23,7 @@ const (
 )
 
 func smallConfig() Config {
-	return Config{Depth: 8, MaxMessage: 512, Holds: 8, Loans: 2}
+	return Config{Depth: 8, MaxMessage: 512, Holds: 9, Loans: 2}
 }
 
 func newRig(t testing.TB, c Config) *rig {

@@ -73,6 +73,14 @@ func (r *Rx) Joined() bool { return r.next == r.first }
 // its place in the lane.
 func (r *Rx) Given() bool { return r.given }
 
+// TakeLost returns how many messages were lost that no message has told of
+// yet, and will not tell of them again.
+func (r *Rx) TakeLost() uint64 {
+	n := r.lost
+	r.lost = 0
+	return n
+}
+
 // Err says what Poll found corrupt.
 func (r *Rx) Err() error { return r.err }
 

@@ -126,12 +126,22 @@ func (t *Topic) AgreeType(fingerprint uint64) uint64 {
 	return w.Load()
 }
 
-// credits is the sum of the records of all claimed slots.
+// credit is how many descriptors c's owner can pin at once: one for each of its
+// records, and, unless it is latest on any topic, one by the fence of a publisher
+// that goes on without it.
+func (c claim) credit() int {
+	if c.mode() == ModeLatest {
+		return c.records()
+	}
+	return c.records() + 1
+}
+
+// credits is the sum of the credits of all claimed slots.
 func (t *Topic) credits() int {
 	sum := 0
 	for i := range MaxSlots {
 		if c := claim(t.claims[i].Load()); c.state() == claimHeld {
-			sum += c.records()
+			sum += c.credit()
 		}
 	}
 	return sum
@@ -209,7 +219,8 @@ func (s *Slot) CheckCredit() error {
 		return err
 	}
 	if sum := s.topic.credits(); sum > c.Holds {
-		return fmt.Errorf("the topic lets its subscribers hold %d messages in all, %d are taken and this one wants %d: hold fewer, or give the first publisher a larger Holds", c.Holds, sum-s.records, s.records)
+		mine := s.word.credit()
+		return fmt.Errorf("the topic lets its subscribers hold %d messages in all, %d are taken and this one wants %d: hold fewer, or give the first publisher a larger Holds", c.Holds, sum-mine, mine)
 	}
 	return nil
 }
