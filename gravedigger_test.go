@@ -42,7 +42,7 @@ func TestARecovererThatIsStoppedHoldsNobodyBack(t *testing.T) {
 		}
 		corpse.Kill()
 		digger := shmtest.Start(t, "gravedigger", []string{"RINGBUS_STOP=" + point + ":1"}, dir)
-		until(t, "the recoverer stops", func() bool { return stopped(t, digger.Pid()) })
+		until(t, "the recoverer stops", func() bool { return stopped(t, digger) })
 		n, err := ringbus.Open("bus", options(dir, "pub"))
 		if err != nil {
 			t.Fatal(err)
@@ -64,11 +64,11 @@ func TestARecovererThatIsStoppedHoldsNobodyBack(t *testing.T) {
 }
 
 // stopped reports whether the process is stopped by a signal.
-func stopped(t *testing.T, pid int) bool {
+func stopped(t *testing.T, p *shmtest.Proc) bool {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %v\n%s", err, p.Failed(), p.Stderr())
 	}
 	_, state, _ := strings.Cut(string(b), ") ")
 	return strings.HasPrefix(state, "T")
