@@ -5,6 +5,7 @@ package invariant
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -54,17 +55,26 @@ func loadTraps() []*trap {
 func Point(name string) {
 	for _, t := range traps {
 		if t.name == name && t.count.Add(-1) == 0 {
-			// The signal must hit before the next step: wait for it here.
-			if err := syscall.Kill(syscall.Getpid(), t.signal); err != nil {
-				panic(err)
-			}
-			if t.signal == syscall.SIGKILL {
-				select {}
-			}
+			hit(t.signal)
 		}
 	}
 	if h := hook.Load(); h != nil {
 		(*h)(name)
+	}
+}
+
+// hit sends this thread the signal and does not return before it took effect:
+// one sent to the process might hit another thread first, and leave this one
+// time for another step.
+func hit(sig syscall.Signal) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_, _, errno := syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(sig))
+	if errno != 0 {
+		panic(errno)
+	}
+	if sig == syscall.SIGKILL {
+		select {}
 	}
 }
 
