@@ -11,7 +11,7 @@
 set -u
 
 case "${1-}" in
-'') full= limit=150 ;;
+'') full= limit=300 ;;
 --full) full=1 limit=900 ;;
 *) echo "usage: $0 [--full]" >&2; exit 2 ;;
 esac
@@ -48,7 +48,7 @@ run() {
 		failed=$((failed + 1))
 		return
 	fi
-	timeout "$limit" nice -n 19 ./pan -m100000 >pan.out 2>&1
+	timeout "$limit" ./pan -m100000 >pan.out 2>&1
 	rc=$?
 	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
 	why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.out | head -n 1)
