@@ -18,6 +18,7 @@ type pings struct {
 	size   int
 	count  int  // round trips of a full run
 	lent   bool // Loan and Send, else Send of a slice
+	few    bool // of the depth that large messages have
 	touch  bool // the payload is filled and read
 	stamps bool
 	wait   *ringbus.Wait // nil: polling
@@ -55,7 +56,7 @@ func (p *party) duplex(o pings) (*duplex, error) {
 		return nil, err
 	}
 	options := ringbus.PublisherOptions{Wait: wait, Timestamps: o.stamps}
-	if o.lent { // what 1 MiB gets, but with fewer descriptors: a few tens of MiB
+	if o.few { // the depth that 1 MiB gets, with fewer descriptors: a few tens of MiB
 		options.Depth, options.Loans, options.Holds = 16, 1, 3
 	}
 	if o.size > 104 {
