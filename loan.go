@@ -41,8 +41,8 @@ type Loan struct {
 // (but for messages of at most 104 bytes, which travel inside the ring). It
 // never waits: a publisher's loans are set aside for it.
 func (p *Publisher) Loan(size int) (Loan, error) {
-	p.busy.Enter("Publisher")
-	defer p.busy.Leave()
+	p.enter("Publisher")
+	defer p.leave()
 	if size < 0 {
 		panic(fmt.Sprintf("ringbus: Loan of %d bytes", size))
 	}
@@ -102,8 +102,8 @@ func (b Loan) SendContext(ctx context.Context) error {
 		panic("ringbus: Send of a loan that was never made")
 	}
 	p := l.pub
-	p.busy.Enter("Publisher")
-	defer p.busy.Leave()
+	p.enter("Publisher")
+	defer p.leave()
 	if p.closed.Load() {
 		return p.closedErr()
 	}
@@ -132,8 +132,8 @@ func (b Loan) Discard() {
 		return
 	}
 	l := b.open("Discard")
-	l.pub.busy.Enter("Publisher")
-	defer l.pub.busy.Leave()
+	l.pub.enter("Publisher")
+	defer l.pub.leave()
 	invariant.Poison(l.buf)
 	if l.pool {
 		l.pub.tx.Return(l.desc)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 
-	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -63,10 +60,8 @@ type Publisher struct {
 	policy  wake.Policy
 	sleeper *wake.Sleeper
 	loans   []loan
-	busy    invariant.Owner
 
-	closed atomic.Bool
-	slow   sync.Mutex // held while the publisher waits, and by Close
+	gate
 }
 
 // Publisher opens a topic for sending, and creates it if it is not there. A
@@ -112,8 +107,8 @@ func (p *Publisher) Send(b []byte) error { return p.SendContext(background, b) }
 
 // SendContext is Send that stops waiting when ctx is done.
 func (p *Publisher) SendContext(ctx context.Context, b []byte) error {
-	p.busy.Enter("Publisher")
-	defer p.busy.Leave()
+	p.enter("Publisher")
+	defer p.leave()
 	if len(b) > p.config.MaxMessage && len(b) > fanout.InlineSize {
 		return &SizeError{Topic: p.topic.name, Size: len(b), Max: p.MaxMessage()}
 	}
@@ -138,8 +133,8 @@ func (p *Publisher) SendBatch(msgs [][]byte) (int, error) {
 
 // SendBatchContext is SendBatch that stops waiting when ctx is done.
 func (p *Publisher) SendBatchContext(ctx context.Context, msgs [][]byte) (int, error) {
-	p.busy.Enter("Publisher")
-	defer p.busy.Leave()
+	p.enter("Publisher")
+	defer p.leave()
 	for _, b := range msgs {
 		if len(b) > p.config.MaxMessage && len(b) > fanout.InlineSize {
 			return 0, &SizeError{Topic: p.topic.name, Size: len(b), Max: p.MaxMessage()}
@@ -189,12 +184,9 @@ func (p *Publisher) Sequence() uint64 { return p.tx.Head() }
 // Close ends the publisher and its open loans. What it sent stays for its
 // subscribers.
 func (p *Publisher) Close() error {
-	if p.closed.Swap(true) {
+	if !p.shut(func() { p.topic.node.ring(p.tx.Bell()) }) {
 		return nil
 	}
-	p.topic.node.ring(p.tx.Bell())
-	p.slow.Lock()
-	defer p.slow.Unlock()
 	for i := range p.loans {
 		p.loans[i].end()
 	}

@@ -14,8 +14,6 @@ const suspectPoll = 100 * time.Millisecond
 
 // waitRoom returns when a message may be sent.
 func (p *Publisher) waitRoom(ctx context.Context) error {
-	p.slow.Lock()
-	defer p.slow.Unlock()
 	counted := false
 	for spin := p.policy.Begin(); ; {
 		if p.closed.Load() {
@@ -111,10 +109,8 @@ func (p *Publisher) Subscribers() int {
 
 // WaitSubscribers waits until at least n subscribers will see the next message.
 func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
-	p.busy.Enter("Publisher")
-	defer p.busy.Leave()
-	p.slow.Lock()
-	defer p.slow.Unlock()
+	p.enter("Publisher")
+	defer p.leave()
 	for p.Subscribers() < n {
 		if p.closed.Load() {
 			return p.closedErr()

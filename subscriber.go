@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -62,7 +61,6 @@ type Subscriber struct {
 	history int
 	until   bool
 	records []record
-	busy    invariant.Owner
 
 	cur   int // the record that was filled last
 	turn  int // the lane that is read
@@ -74,11 +72,10 @@ type Subscriber struct {
 	joined bool   // the lanes that were there at first are open
 	there  uint64 // the lanes that had a publisher while we were here
 
-	closed atomic.Bool
-	mu     sync.Mutex // guards rx and names against Close
-	slow   sync.Mutex // held while Receive waits, and by Close
-	names  [fanout.MaxLanes]laneName
-	lost   atomic.Uint64
+	gate
+	mu    sync.Mutex // guards rx and names against Close
+	names [fanout.MaxLanes]laneName
+	lost  atomic.Uint64
 }
 
 // laneName remembers a lane's publisher, and the one before it.
@@ -125,7 +122,7 @@ func (n *Node) Subscriber(topicName string, o *SubscriberOptions) (*Subscriber, 
 		err = n.add(s)
 	}
 	if err != nil {
-		s.leave()
+		s.giveBack()
 		return nil, err
 	}
 	s.history = 0 // lanes that come later are read from their beginning
@@ -199,24 +196,37 @@ func (s *Subscriber) openLanes() error {
 // The messages of one publisher come in order, each once; where some are
 // missing, the next one says how many.
 func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
-	s.busy.Enter("Subscriber")
-	defer s.busy.Leave()
-	s.count++
-	st := s.poll()
-	if st == fanout.Empty {
-		if spin := s.policy.Begin(); s.glance(&spin) {
-			st = s.poll()
+	s.enter("Subscriber")
+	if !s.closed.Load() {
+		s.count++
+		st := s.poll()
+		if st == fanout.Empty {
+			if spin := s.policy.Begin(); s.glance(&spin) {
+				st = s.poll()
+			}
 		}
+		if st == fanout.Got && (s.count%64 != 0 || s.topic.ring.Lanes() == s.mask) {
+			m := s.records[s.cur].lend()
+			s.leave()
+			return m, nil
+		}
+		return s.receive(ctx, st)
 	}
-	switch {
-	case st == fanout.Got && !s.closed.Load() && (s.count%64 != 0 || s.topic.ring.Lanes() == s.mask):
-		return s.records[s.cur].lend(), nil
-	case st == fanout.Got:
+	s.leave()
+	return Message{}, s.closedErr()
+}
+
+// receive is Receive where poll found st, and not just the next message.
+func (s *Subscriber) receive(ctx context.Context, st fanout.Status) (Message, error) {
+	defer s.leave()
+	switch st {
+	case fanout.Got:
 		if err := s.openLanes(); err != nil {
 			return Message{}, err
 		}
 		return s.records[s.cur].lend(), nil
-	case st != fanout.Empty:
+	case fanout.Empty:
+	default:
 		if err := s.settle(st); err != nil {
 			return Message{}, err
 		}
@@ -226,8 +236,8 @@ func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
 
 // TryReceive returns the next message if there is one, and does not wait.
 func (s *Subscriber) TryReceive() (m Message, ok bool, err error) {
-	s.busy.Enter("Subscriber")
-	defer s.busy.Leave()
+	s.enter("Subscriber")
+	defer s.leave()
 	got, err := s.look()
 	if err != nil || !got {
 		return Message{}, false, err
@@ -291,19 +301,16 @@ func (s *Subscriber) closedErr() error {
 
 // Close ends the subscriber and the loans of its messages.
 func (s *Subscriber) Close() error {
-	if s.closed.Swap(true) {
+	if !s.shut(func() { s.topic.node.ring(s.slot.Bell()) }) {
 		return nil
 	}
-	s.topic.node.ring(s.slot.Bell())
-	s.slow.Lock()
-	defer s.slow.Unlock()
-	s.leave()
+	s.giveBack()
 	s.topic.node.remove(s)
 	return nil
 }
 
-// leave gives back what the subscriber has in the topic.
-func (s *Subscriber) leave() {
+// giveBack gives back what the subscriber has in the topic.
+func (s *Subscriber) giveBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed.Store(true)

@@ -124,8 +124,6 @@ func (s *Subscriber) settle(st fanout.Status) error {
 
 // wait is Receive where nothing was there at once.
 func (s *Subscriber) wait(ctx context.Context) (Message, error) {
-	s.slow.Lock()
-	defer s.slow.Unlock()
 	defer runtime.KeepAlive(s)
 	for spin := s.policy.Begin(); ; {
 		got, err := s.look()

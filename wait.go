@@ -71,6 +71,8 @@ func Select(ctx context.Context, subs ...*Subscriber) (int, error) {
 			panic("ringbus: Select of subscribers of different nodes")
 		}
 		bells[i] = s.slot.Bell()
+		s.enter("Subscriber")
+		defer s.leave()
 	}
 	start := int(selectTurn.Add(1)) % len(subs)
 	look := func() int {

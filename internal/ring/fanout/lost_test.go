@@ -167,3 +167,16 @@ func TestCursorWithoutAClaimHoldsNobodyBack(t *testing.T) {
 		t.Fatal(b)
 	}
 }
+
+// A stamp that belongs to another entry is garbage: taken for one that laps the
+// reader, it would lead it back, or out of the lane's positions for ever.
+func TestStampOfAnotherEntryIsCorrupt(t *testing.T) {
+	for _, p := range []uint64{1, 2, 9, 1<<50 + 1} {
+		r := newRig(t, smallConfig())
+		sub := r.rx(ModeLatest, 1, 0)
+		r.lane.entry(0)[0].Store(ready(p))
+		if _, st, _ := sub.next(); st != Corrupt {
+			t.Errorf("stamp of position %d in entry 0: status %v, next %d, lost %d", p, st, sub.Next(), sub.TakeLost())
+		}
+	}
+}

@@ -256,6 +256,9 @@ func (r *Rx) notReady(rec *Record, s uint64) Status {
 			}
 			return r.corrupt("entry's stamp", s)
 		}
+		if (stampPos(s)-n)&(r.lane.depth-1) != 0 {
+			return r.corrupt("entry's stamp", s) // of another entry
+		}
 		// Q1: lapped. Everything before q-depth+1 is gone, and was published.
 		to := stampPos(s) - r.lane.depth + 1
 		from := n
