@@ -398,7 +398,8 @@ func (r *receiver) ended() bool {
 	if r.w.stops != 0 {
 		return r.rx.next == r.w.stops
 	}
-	return r.rx.Ended() && !r.w.goesOn()
+	// In this order: whoever follows may come and go while Ended looks.
+	return !r.w.goesOn() && r.rx.Ended()
 }
 
 // poll keeps the current message if its loan goes on, then polls.
