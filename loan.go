@@ -41,15 +41,15 @@ type Loan struct {
 // (but for messages of at most 104 bytes, which travel inside the ring). It
 // never waits: a publisher's loans are set aside for it.
 func (p *Publisher) Loan(size int) (Loan, error) {
-	p.enter("Publisher")
-	defer p.leave()
+	p.gate.Enter("Publisher")
+	defer p.gate.Leave()
 	if size < 0 {
 		panic(fmt.Sprintf("ringbus: Loan of %d bytes", size))
 	}
 	if size > p.MaxMessage() {
 		return Loan{}, &SizeError{Topic: p.topic.name, Size: size, Max: p.MaxMessage()}
 	}
-	if p.closed.Load() {
+	if p.gate.Closed.Load() {
 		return Loan{}, p.closedErr()
 	}
 	for i := range p.loans {
@@ -102,9 +102,9 @@ func (b Loan) SendContext(ctx context.Context) error {
 		panic("ringbus: Send of a loan that was never made")
 	}
 	p := l.pub
-	p.enter("Publisher")
-	defer p.leave()
-	if p.closed.Load() {
+	p.gate.Enter("Publisher")
+	defer p.gate.Leave()
+	if p.gate.Closed.Load() {
 		return p.closedErr()
 	}
 	b.open("Send")
@@ -128,12 +128,12 @@ func (p *Publisher) sendLoan(l *loan) bool {
 // Discard ends the loan without sending. It does nothing if it has ended with
 // its publisher's Close.
 func (b Loan) Discard() {
-	if b.l != nil && b.l.pub.closed.Load() {
+	if b.l != nil && b.l.pub.gate.Closed.Load() {
 		return
 	}
 	l := b.open("Discard")
-	l.pub.enter("Publisher")
-	defer l.pub.leave()
+	l.pub.gate.Enter("Publisher")
+	defer l.pub.gate.Leave()
 	invariant.Poison(l.buf)
 	if l.pool {
 		l.pub.tx.Return(l.desc)

@@ -116,7 +116,7 @@ func (m Message) Release() {
 		panic("ringbus: Release of a message that was never received")
 	}
 	s := m.r.sub
-	if !m.r.end(m.seq) && !s.closed.Load() {
+	if !m.r.end(m.seq) && !s.gate.Closed.Load() {
 		panic("ringbus: message released twice")
 	}
 	runtime.KeepAlive(s)

@@ -3,13 +3,12 @@ package ringbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
+	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/wake"
 	"github.com/ringbus/ringbus/segment"
 )
@@ -41,16 +40,11 @@ type Options struct {
 type Node struct {
 	seg    *segment.Segment
 	node   *segment.Node
-	pool   *wake.Pool
+	host   *host.Host
 	ownSeg bool
-
-	mu        sync.Mutex
-	closed    bool
-	endpoints map[endpoint]struct{}
 }
 
-// endpoint is what a node closes when it closes.
-type endpoint interface{ Close() error }
+func init() { host.Register(func(n any) *host.Host { return n.(*Node).host }) }
 
 // Open opens the bus of the given name, creates it if it is not there, and
 // joins it. Buses of different users do not meet, unless Dir and Mode say so.
@@ -89,11 +83,7 @@ func Attach(seg *segment.Segment, o *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Node{
-		seg: seg, node: sn,
-		pool:      wake.NewPool(sn.Owner().Slot(), seg.BellOf, sn),
-		endpoints: make(map[endpoint]struct{}),
-	}, nil
+	return &Node{seg: seg, node: sn, host: host.New(sn)}, nil
 }
 
 // programName is the program's name with what a node's name may not have
@@ -134,58 +124,15 @@ func (n *Node) Remove(topic string) error {
 // Close closes the node's publishers and subscribers, ends all their loans and
 // leaves the bus. Calls that wait return ErrClosed.
 func (n *Node) Close() error {
-	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return nil
+	closed, err := n.host.Close()
+	if closed && n.ownSeg {
+		err = errors.Join(err, n.seg.Close())
 	}
-	n.closed = true
-	var all []endpoint
-	for e := range n.endpoints {
-		all = append(all, e)
-	}
-	n.mu.Unlock()
-	var errs []error
-	for _, e := range all {
-		errs = append(errs, e.Close())
-	}
-	n.pool.Close()
-	errs = append(errs, n.node.Leave())
-	if n.ownSeg {
-		errs = append(errs, n.seg.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// add registers e, unless the node is closed.
-func (n *Node) add(e endpoint) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		return fmt.Errorf("node %q: %w", n.Name(), ErrClosed)
-	}
-	n.endpoints[e] = struct{}{}
-	return nil
-}
-
-func (n *Node) remove(e endpoint) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.endpoints, e)
-}
-
-// err says why the node can do nothing any more, or nil.
-func (n *Node) err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		return fmt.Errorf("node %q: %w", n.Name(), ErrClosed)
-	}
-	return n.node.Err()
+	return err
 }
 
 // ring rings a bell of the segment.
-func (n *Node) ring(b wake.Bell) { n.pool.Ring(b) }
+func (n *Node) ring(b wake.Bell) { n.host.Pool.Ring(b) }
 
 // background is the context of calls that take none.
 var background = context.Background()

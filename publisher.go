@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -56,12 +57,12 @@ type Publisher struct {
 	config  fanout.Config
 	reject  bool
 	stamps  bool
-	clock   clock
+	clock   host.Clock
 	policy  wake.Policy
 	sleeper *wake.Sleeper
 	loans   []loan
 
-	gate
+	gate host.Gate
 }
 
 // Publisher opens a topic for sending, and creates it if it is not there. A
@@ -84,12 +85,12 @@ func (n *Node) Publisher(topicName string, o *PublisherOptions) (*Publisher, err
 		p.tx, err = t.takeLane(p.config)
 	}
 	if err == nil {
-		p.sleeper = n.pool.NewSleeper(p.tx.Bell(), p.policy)
+		p.sleeper = n.host.Pool.NewSleeper(p.tx.Bell(), p.policy)
 		p.loans = make([]loan, p.config.Loans)
 		for i := range p.loans {
 			p.loans[i].pub = p
 		}
-		err = n.add(p) // from here the node may close it
+		err = n.host.Add(p) // from here the node may close it
 	}
 	if err != nil {
 		if p.tx != nil {
@@ -107,12 +108,12 @@ func (p *Publisher) Send(b []byte) error { return p.SendContext(background, b) }
 
 // SendContext is Send that stops waiting when ctx is done.
 func (p *Publisher) SendContext(ctx context.Context, b []byte) error {
-	p.enter("Publisher")
-	defer p.leave()
+	p.gate.Enter("Publisher")
+	defer p.gate.Leave()
 	if len(b) > p.config.MaxMessage && len(b) > fanout.InlineSize {
 		return &SizeError{Topic: p.topic.name, Size: len(b), Max: p.MaxMessage()}
 	}
-	if p.closed.Load() {
+	if p.gate.Closed.Load() {
 		return p.closedErr()
 	}
 	for !p.tx.Send(b, p.now()) {
@@ -133,8 +134,8 @@ func (p *Publisher) SendBatch(msgs [][]byte) (int, error) {
 
 // SendBatchContext is SendBatch that stops waiting when ctx is done.
 func (p *Publisher) SendBatchContext(ctx context.Context, msgs [][]byte) (int, error) {
-	p.enter("Publisher")
-	defer p.leave()
+	p.gate.Enter("Publisher")
+	defer p.gate.Leave()
 	for _, b := range msgs {
 		if len(b) > p.config.MaxMessage && len(b) > fanout.InlineSize {
 			return 0, &SizeError{Topic: p.topic.name, Size: len(b), Max: p.MaxMessage()}
@@ -142,7 +143,7 @@ func (p *Publisher) SendBatchContext(ctx context.Context, msgs [][]byte) (int, e
 	}
 	sent := 0
 	for sent < len(msgs) {
-		if p.closed.Load() {
+		if p.gate.Closed.Load() {
 			return sent, p.closedErr()
 		}
 		n := p.tx.SendBatch(msgs[sent:], p.now())
@@ -161,7 +162,7 @@ func (p *Publisher) now() int64 {
 	if !p.stamps {
 		return 0
 	}
-	return p.clock.now()
+	return p.clock.Now()
 }
 
 func (p *Publisher) closedErr() error {
@@ -184,7 +185,7 @@ func (p *Publisher) Sequence() uint64 { return p.tx.Head() }
 // Close ends the publisher and its open loans. What it sent stays for its
 // subscribers.
 func (p *Publisher) Close() error {
-	if !p.shut(func() { p.topic.node.ring(p.tx.Bell()) }) {
+	if !p.gate.Shut(func() { p.topic.node.ring(p.tx.Bell()) }) {
 		return nil
 	}
 	for i := range p.loans {
@@ -192,7 +193,7 @@ func (p *Publisher) Close() error {
 	}
 	p.sleeper.Close()
 	p.tx.Close()
-	p.topic.node.remove(p)
+	p.topic.node.host.Remove(p)
 	p.topic.close()
 	return nil
 }

@@ -16,7 +16,7 @@ const suspectPoll = 100 * time.Millisecond
 func (p *Publisher) waitRoom(ctx context.Context) error {
 	counted := false
 	for spin := p.policy.Begin(); ; {
-		if p.closed.Load() {
+		if p.gate.Closed.Load() {
 			return p.closedErr()
 		}
 		if p.tx.Room() {
@@ -64,7 +64,7 @@ func (p *Publisher) park(ctx context.Context) error {
 	p.sleeper.Prepare()
 	p.tx.Park()
 	defer p.tx.Unpark()
-	if p.tx.Room() || p.closed.Load() {
+	if p.tx.Room() || p.gate.Closed.Load() {
 		p.sleeper.Cancel()
 		return nil
 	}
@@ -109,15 +109,15 @@ func (p *Publisher) Subscribers() int {
 
 // WaitSubscribers waits until at least n subscribers will see the next message.
 func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
-	p.enter("Publisher")
-	defer p.leave()
+	p.gate.Enter("Publisher")
+	defer p.gate.Leave()
 	for p.Subscribers() < n {
-		if p.closed.Load() {
+		if p.gate.Closed.Load() {
 			return p.closedErr()
 		}
 		p.sleeper.Prepare()
 		p.tx.Park()
-		if p.Subscribers() >= n || p.closed.Load() {
+		if p.Subscribers() >= n || p.gate.Closed.Load() {
 			p.sleeper.Cancel()
 			continue
 		}

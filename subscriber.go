@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -72,7 +73,7 @@ type Subscriber struct {
 	joined bool   // the lanes that were there at first are open
 	there  uint64 // the lanes that had a publisher while we were here
 
-	gate
+	gate  host.Gate
 	mu    sync.Mutex // guards rx and names against Close
 	names [fanout.MaxLanes]laneName
 	lost  atomic.Uint64
@@ -117,9 +118,9 @@ func (n *Node) Subscriber(topicName string, o *SubscriberOptions) (*Subscriber, 
 		s.records[i].Init(i)
 		s.records[i].sub = s
 	}
-	s.sleeper = n.pool.NewSleeper(s.slot.Bell(), s.policy)
+	s.sleeper = n.host.Pool.NewSleeper(s.slot.Bell(), s.policy)
 	if err = s.openLanes(); err == nil {
-		err = n.add(s)
+		err = n.host.Add(s)
 	}
 	if err != nil {
 		s.giveBack()
@@ -156,7 +157,7 @@ func (t *topic) join(m fanout.Mode, hold int) (*fanout.Slot, error) {
 func (s *Subscriber) openLanes() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed.Load() {
+	if s.gate.Closed.Load() {
 		return s.closedErr()
 	}
 	late := s.joined
@@ -196,8 +197,8 @@ func (s *Subscriber) openLanes() error {
 // The messages of one publisher come in order, each once; where some are
 // missing, the next one says how many.
 func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
-	s.enter("Subscriber")
-	if !s.closed.Load() {
+	s.gate.Enter("Subscriber")
+	if !s.gate.Closed.Load() {
 		s.count++
 		st := s.poll()
 		if st == fanout.Empty {
@@ -207,18 +208,18 @@ func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
 		}
 		if st == fanout.Got && (s.count%64 != 0 || s.topic.ring.Lanes() == s.mask) {
 			m := s.records[s.cur].lend()
-			s.leave()
+			s.gate.Leave()
 			return m, nil
 		}
 		return s.receive(ctx, st)
 	}
-	s.leave()
+	s.gate.Leave()
 	return Message{}, s.closedErr()
 }
 
 // receive is Receive where poll found st, and not just the next message.
 func (s *Subscriber) receive(ctx context.Context, st fanout.Status) (Message, error) {
-	defer s.leave()
+	defer s.gate.Leave()
 	switch st {
 	case fanout.Got:
 		if err := s.openLanes(); err != nil {
@@ -236,8 +237,8 @@ func (s *Subscriber) receive(ctx context.Context, st fanout.Status) (Message, er
 
 // TryReceive returns the next message if there is one, and does not wait.
 func (s *Subscriber) TryReceive() (m Message, ok bool, err error) {
-	s.enter("Subscriber")
-	defer s.leave()
+	s.gate.Enter("Subscriber")
+	defer s.gate.Leave()
 	got, err := s.look()
 	if err != nil || !got {
 		return Message{}, false, err
@@ -301,11 +302,11 @@ func (s *Subscriber) closedErr() error {
 
 // Close ends the subscriber and the loans of its messages.
 func (s *Subscriber) Close() error {
-	if !s.shut(func() { s.topic.node.ring(s.slot.Bell()) }) {
+	if !s.gate.Shut(func() { s.topic.node.ring(s.slot.Bell()) }) {
 		return nil
 	}
 	s.giveBack()
-	s.topic.node.remove(s)
+	s.topic.node.host.Remove(s)
 	return nil
 }
 
@@ -313,7 +314,7 @@ func (s *Subscriber) Close() error {
 func (s *Subscriber) giveBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed.Store(true)
+	s.gate.Closed.Store(true)
 	for i := range s.records {
 		r := &s.records[i]
 		if seq := r.seq.Load(); seq&1 == 1 {

@@ -77,7 +77,7 @@ func (s *Subscriber) keep(rec *record) fanout.Status {
 // error, or nothing.
 func (s *Subscriber) look() (got bool, err error) {
 	for {
-		if s.closed.Load() {
+		if s.gate.Closed.Load() {
 			return false, s.closedErr()
 		}
 		if s.topic.ring.Lanes() != s.mask {
@@ -116,7 +116,7 @@ func (s *Subscriber) settle(st fanout.Status) error {
 			return nil
 		}
 	}
-	if s.closed.Load() {
+	if s.gate.Closed.Load() {
 		return s.closedErr()
 	}
 	return fmt.Errorf("subscriber on topic %q: %w", s.topic.name, ErrFenced)
@@ -182,7 +182,7 @@ func (s *Subscriber) announce() {
 
 // ready reports whether the next Receive would not wait.
 func (s *Subscriber) ready() bool {
-	if s.closed.Load() || s.topic.ring.Lanes() != s.mask {
+	if s.gate.Closed.Load() || s.topic.ring.Lanes() != s.mask {
 		return true
 	}
 	for _, rx := range s.rx {

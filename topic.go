@@ -23,7 +23,7 @@ func (n *Node) openTopic(name string) (*topic, error) {
 	if err := segment.CheckName(name); err != nil {
 		return nil, fmt.Errorf("topic %q: %w", name, err)
 	}
-	if err := n.err(); err != nil {
+	if err := n.host.Err(); err != nil {
 		return nil, err
 	}
 	area, _, err := n.node.Create(background, segment.Key{Kind: segment.KindTopic, Name: name}, fanout.TopicSize, fanout.FormatTopic)

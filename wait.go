@@ -71,8 +71,8 @@ func Select(ctx context.Context, subs ...*Subscriber) (int, error) {
 			panic("ringbus: Select of subscribers of different nodes")
 		}
 		bells[i] = s.slot.Bell()
-		s.enter("Subscriber")
-		defer s.leave()
+		s.gate.Enter("Subscriber")
+		defer s.gate.Leave()
 	}
 	start := int(selectTurn.Add(1)) % len(subs)
 	look := func() int {
@@ -93,7 +93,7 @@ func Select(ctx context.Context, subs ...*Subscriber) (int, error) {
 			}
 		}
 	}
-	group := node.pool.NewGroup(bells)
+	group := node.host.Pool.NewGroup(bells)
 	spin := subs[0].policy.Begin()
 	for {
 		open()

@@ -1,4 +1,4 @@
-package ringbus
+package host
 
 import (
 	"runtime"
@@ -9,35 +9,36 @@ import (
 	"github.com/ringbus/ringbus/internal/mem"
 )
 
-// gate lets Close, on any goroutine, wait for the one call that may be inside
+// Gate lets Close, on any goroutine, wait for the one call that may be inside
 // an endpoint: what the endpoint has in the segment is given to others next.
 //
-// enter stores inside, then its caller loads closed; shut stores closed, then
+// Enter stores inside, then its caller loads Closed; Shut stores Closed, then
 // loads inside. One of the two must see the other, which takes a full barrier
-// on both sides. Calls are many and closes few, so shut makes both: stopping the
+// on both sides. Calls are many and closes few, so Shut makes both: stopping the
 // world puts every goroutine behind what it has stored.
-type gate struct {
+type Gate struct {
 	inside atomic.Uint64
-	closed atomic.Bool
+	Closed atomic.Bool // set by Shut, and by who gives back what was never in use
 	owner  invariant.Owner
 }
 
-// enter begins a call; the caller must look at closed after it, and leave at
+// Enter begins a call; the caller must look at Closed after it, and Leave at
 // the end. what names the endpoint if a second goroutine is found inside.
-func (g *gate) enter(what string) {
+func (g *Gate) Enter(what string) {
 	g.owner.Enter(what)
 	mem.StoreRelease(&g.inside, 1)
 }
 
-func (g *gate) leave() {
+// Leave ends the call that Enter began.
+func (g *Gate) Leave() {
 	mem.StoreRelease(&g.inside, 0)
 	g.owner.Leave()
 }
 
-// shut closes the gate, calls wake to end a wait inside, and returns when
+// Shut closes the gate, calls wake to end a wait inside, and returns when
 // nobody is inside any more; false if it was shut before.
-func (g *gate) shut(wake func()) bool {
-	if g.closed.Swap(true) {
+func (g *Gate) Shut(wake func()) bool {
+	if g.Closed.Swap(true) {
 		return false
 	}
 	wake()

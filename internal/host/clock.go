@@ -1,16 +1,16 @@
-package ringbus
+package host
 
 import "time"
 
-// clock gives wall time for the price of the monotonic clock: it looks at the
+// Clock gives wall time for the price of the monotonic clock: it looks at the
 // wall clock once a second and counts from there.
-type clock struct {
+type Clock struct {
 	base time.Time
 	wall int64
 }
 
-// now returns ns since 1970, never 0.
-func (c *clock) now() int64 {
+// Now returns ns since 1970, never 0.
+func (c *Clock) Now() int64 {
 	d := time.Since(c.base)
 	if d > time.Second || c.wall == 0 {
 		c.base = time.Now()
