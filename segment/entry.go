@@ -15,6 +15,8 @@ type Kind uint32
 const (
 	KindTopic Kind = 1
 	KindLane  Kind = 2
+	// KindJournal is the area of a journal.
+	KindJournal Kind = 3
 )
 
 func (k Kind) String() string {
@@ -23,6 +25,8 @@ func (k Kind) String() string {
 		return "topic"
 	case KindLane:
 		return "lane"
+	case KindJournal:
+		return "journal"
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }

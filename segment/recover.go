@@ -128,7 +128,7 @@ func (s *Segment) bury(slot int, w word, f *os.File, r *Report) bool {
 	invariant.Point("segment.bury.burying")
 	s.sweepRings(o)
 	invariant.Point("segment.bury.rings")
-	evicted := mem.U64(s.b, slotOff(slot)+nodeKernel).Load() != s.kernel // no lock proves its death
+	evicted := s.evicted(o) // no lock proves its death
 	for i := range entryCount {
 		s.undo(i, o, f, evicted, r)
 	}

@@ -3,6 +3,7 @@ package segment
 import (
 	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
+	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/internal/wake"
 )
 
@@ -16,10 +17,29 @@ func (s *Segment) sweepRings(o Owner) {
 		if !s.uses(o, i) {
 			continue
 		}
-		// A lane is swept with its topic, which whoever uses it has open too.
-		if area := s.ready(i); area != nil && s.key(i).Kind == KindTopic {
-			s.sweepTopic(area, o)
+		area := s.ready(i)
+		if area == nil {
+			continue
 		}
+		switch s.key(i).Kind {
+		case KindTopic: // with its lanes: whoever uses one has the topic open too
+			s.sweepTopic(area, o)
+		case KindJournal:
+			s.sweepJournal(area, o)
+		}
+	}
+}
+
+// evicted reports whether o is a node of another kernel: it is swept because an
+// operator said so, and may still write.
+func (s *Segment) evicted(o Owner) bool {
+	return mem.U64(s.b, slotOff(o.Slot())+nodeKernel).Load() != s.kernel
+}
+
+// sweepJournal is sweepRings for one journal.
+func (s *Segment) sweepJournal(area []byte, o Owner) {
+	if l, err := multilog.Open(area); err == nil {
+		l.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 	}
 }
 
@@ -54,9 +74,7 @@ func (s *Segment) sweepTopic(area []byte, o Owner) {
 		}
 		return nil
 	}
-	// A node of another kernel is here because an operator evicted it.
-	evicted := mem.U64(s.b, slotOff(o.Slot())+nodeKernel).Load() != s.kernel
-	t.Recover(uint32(o), evicted, lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	t.Recover(uint32(o), s.evicted(o), lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 }
 
 // NameOf returns the name of o's node; if it is gone, the owner in figures.

@@ -37,6 +37,23 @@ func (n *Node) Status(o Owner) Status {
 	return st
 }
 
+// Proved reports whether the death of o, whom Status calls dead, is proved by a
+// lock of this kernel, and not recovered yet: o writes no more. Otherwise an
+// operator evicted it, or its slot has moved on, and it may be a zombie.
+func (n *Node) Proved(o Owner) bool {
+	w := n.s.load(o.Slot())
+	return w.owner(o.Slot()) == o && (w.state() == NodeLive || w.state() == NodeBurying) && !n.s.evicted(o)
+}
+
+// StatusOf is Node.Status for who is not a node: it only reads.
+func (s *Segment) StatusOf(o Owner) Status {
+	st := s.status(o, s.own)
+	if st == Alive && s.ended(o) {
+		return Dead
+	}
+	return st
+}
+
 // ended reports whether o's process is no more. Its lock may be held all the
 // same: by a recoverer, or by one who wants the slot, and either may be stopped
 // just there.

@@ -1,0 +1,184 @@
+package multilog
+
+import (
+	"math/bits"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/wake"
+)
+
+// Entry is the place of a registered reader: it can sleep there, and in reject
+// mode hold the log's space.
+type Entry struct {
+	log  *Log
+	i    int
+	word who
+	hold bool
+	ring func(wake.Bell)
+	seq  uint64 // generation 32, announcements 32: never the same twice
+}
+
+// Register gives r a place, for the owner that r's peers say. With hold, in
+// reject mode, nothing is given up that r did not pass; r is then at the oldest
+// record.
+func (r *Rx) Register(hold bool) error {
+	l := r.log
+	for i := range MaxReaders {
+		e := &l.readers[i]
+		old := who(e.who.Load())
+		if old.state() != whoFree {
+			continue
+		}
+		gen := uint64(uint32(old.gen() + 1))
+		flags := uint64(0)
+		if hold {
+			flags = whoHolds
+		}
+		l.used.Or(1 << i) // edge: join; a bit too many costs a look
+		invariant.Point("multilog.J0")
+		// J1: owner and generation in the step that takes the entry.
+		if !e.who.CompareAndSwap(uint64(old), uint64(packWho(whoJoining, flags, r.peers.Me, gen))) {
+			continue
+		}
+		invariant.Point("multilog.J1")
+		e.park.Store(0)
+		l.alert.And(^uint64(1 << i)) // as the one before may have left it
+		e.bell.Ref.Store(0)
+		e.lost.Store(0)
+		e.lostBytes.Store(0)
+		r.entry = &Entry{log: l, i: i, word: packWho(whoActive, flags, r.peers.Me, gen), hold: hold, ring: r.peers.Ring, seq: gen << 32}
+		return r.activate()
+	}
+	return ErrNoEntry
+}
+
+// activate is J2 and J3: from the step at which it succeeds on, head does not
+// pass the cursor of a reader that holds.
+func (r *Rx) activate() error {
+	l, e := r.log, &r.log.readers[r.entry.i]
+	e.cursor.Store(r.Pos)
+	invariant.Point("multilog.J2")
+	joining := r.entry.word&^15 | who(whoJoining)
+	if !e.who.CompareAndSwap(uint64(joining), uint64(r.entry.word)) {
+		r.entry = nil // recovered: we were taken for dead
+		return ErrFenced
+	}
+	invariant.Point("multilog.J2a")
+	for r.entry.hold {
+		w := l.loadRoom()
+		if r.Pos != w.head() {
+			if err := r.rewind(); err != nil {
+				r.Unregister()
+				return err
+			}
+			continue
+		}
+		// J3, edge: join (the cursor, this | room, cursors, E6). Who looked at
+		// the cursors before this, fails at E6.
+		if l.room.CompareAndSwap(uint64(w), uint64(packRoom(w.head(), w.joins()+1))) {
+			invariant.Point("multilog.J3")
+			// A writer may have gone to sleep over the cursor of a first try.
+			l.ringWaiters(r.entry.ring)
+			break
+		}
+	}
+	return nil
+}
+
+// Unregister gives r's place back.
+func (r *Rx) Unregister() {
+	e := r.entry
+	if e == nil {
+		return
+	}
+	r.entry = nil
+	e.Awake()
+	words := &e.log.readers[e.i]
+	words.who.CompareAndSwap(uint64(e.word), uint64(e.word.free()))
+	invariant.Point("multilog.L1")
+	e.log.ringWaiters(e.ring)
+}
+
+// Bell is what r's owner sleeps on.
+func (e *Entry) Bell() wake.Bell { return e.log.readers[e.i].bell }
+
+// Entry returns r's place, or nil.
+func (r *Rx) Entry() *Entry { return r.entry }
+
+// Fenced reports whether the place was taken away.
+func (e *Entry) Fenced() bool { return who(e.log.readers[e.i].who.Load()) != e.word }
+
+// passed tells the others where the reader is.
+func (e *Entry) passed(r *Rx) {
+	words := &e.log.readers[e.i]
+	if !e.hold {
+		return // told when it sleeps
+	}
+	// R6, edge: wake writer (cursor | waiters). A swap, because a load follows.
+	words.cursor.Swap(r.Pos)
+	invariant.Point("multilog.R6")
+	if e.log.waiters.Load() != 0 {
+		e.log.wakeWriters(e.ring)
+	}
+}
+
+// Report stores what the reader has lost, for inspection.
+func (e *Entry) Report(s Skipped) {
+	e.log.readers[e.i].lost.Store(s.Lost)
+	e.log.readers[e.i].lostBytes.Store(s.LostBytes)
+}
+
+// Asleep is K2: the reader, who has prepared to sleep on its bell, announces
+// it. It must look once more (Ready) before it sleeps.
+func (e *Entry) Asleep(r *Rx) {
+	words := &e.log.readers[e.i]
+	words.cursor.Store(r.Pos)
+	e.seq++
+	words.park.Store(e.seq)
+	invariant.Point("multilog.K2")
+	e.log.alert.Or(1 << e.i) // edge: wake reader (alert | the state word)
+	invariant.Point("multilog.K2a")
+}
+
+// Awake is K4: takes Asleep back.
+func (e *Entry) Awake() {
+	e.log.readers[e.i].park.Store(0)
+	invariant.Point("multilog.K4")
+	e.log.alert.And(^uint64(1 << e.i))
+}
+
+// Ready is K3: it reports whether Next would find more than when it returned
+// End or Unfinished.
+func (r *Rx) Ready() bool { return r.log.news(r.Pos) }
+
+// news reports whether a reader at p can go on.
+func (l *Log) news(p uint64) bool {
+	w, age := l.load(p)
+	return age < 0 || age == 0 && w.status() != stBusy
+}
+
+// wakeReaders rings the sleepers that can go on.
+func (l *Log) wakeReaders(ring func(wake.Bell)) {
+	if m := l.alert.Load(); m != 0 {
+		l.wakeThese(m, ring)
+	}
+}
+
+func (l *Log) wakeThese(m uint64, ring func(wake.Bell)) {
+	for ; m != 0; m &= m - 1 {
+		e := &l.readers[bits.TrailingZeros64(m)]
+		if p := e.park.Load(); p != 0 && l.news(e.cursor.Load()) {
+			wakeEntry(e, p, ring)
+		}
+	}
+}
+
+// wakeEntry rings first and takes the announcement after that: a waker who is
+// stopped between the two costs the others a ring, never the sleeper its
+// wake-up.
+func wakeEntry(e *entry, park uint64, ring func(wake.Bell)) {
+	invariant.Point("multilog.K5")
+	ring(e.bell)
+	invariant.Point("multilog.K6")
+	e.park.CompareAndSwap(park, 0)
+}

@@ -1,0 +1,123 @@
+package multilog
+
+import (
+	"hash/crc32"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringbus/ringbus/internal/mem"
+)
+
+// Header is what a record says of itself besides its data.
+type Header struct {
+	Level int16
+	Mono  int64 // ns of the writer's monotonic clock; 0: not recorded
+	Wall  int64 // ns since 1970, by the writer's clock; 0: not recorded
+}
+
+// Prefix is the writer's name and a record's key as they lie before the data,
+// padded to a multiple of 8 bytes.
+type Prefix struct {
+	bytes     []byte
+	name, key uint8
+}
+
+// Size is the prefix' size in bytes, which counts towards a record's size.
+func (p *Prefix) Size() int { return len(p.bytes) }
+
+// Set makes p the prefix of the given name and key, which are cut off at
+// [MaxName] and [MaxKey] bytes. It keeps p's memory.
+func (p *Prefix) Set(name, key string) {
+	name, key = name[:min(len(name), MaxName)], key[:min(len(key), MaxKey)]
+	p.name, p.key = uint8(len(name)), uint8(len(key))
+	p.bytes = append(append(p.bytes[:0], name...), key...)
+	for len(p.bytes)%8 != 0 {
+		p.bytes = append(p.bytes, 0)
+	}
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers a record from its length on, and its position, so that a
+// record of another lap does not pass for this one.
+func checksum(pos uint64, b []byte) uint32 {
+	return crc32.Update(uint32(pos^pos>>32), castagnoli, b)
+}
+
+// Data returns the part of c's bytes that is for data, behind a prefix of the
+// given size. It is the shared memory itself: it may be written until Commit or
+// Abort, and not read by others before.
+func (l *Log) Data(c Claim, prefix int) []byte {
+	b := l.bytes[l.index(c.Pos)*CellSize:][:c.cells*CellSize]
+	return b[headerSize+prefix : len(b) : len(b)]
+}
+
+// Finish stores all of the record at c but its data, of which there are length
+// bytes in place, and commits it.
+func (t *Tx) Finish(c Claim, h Header, p *Prefix, length int) error {
+	l := t.log
+	w := l.cell(c.Pos, c.cells)
+	mem.CopyIn(w[4:], p.bytes)
+	t.stamp(c, w, h, p, length)
+	return t.Commit(c)
+}
+
+// Append adds a record with the given data, whole or not at all, and returns
+// its position. now is called once the record has its place, and tells the
+// times of its header, in ns.
+func (t *Tx) Append(data []byte, level int16, now func() (mono, wall int64), p *Prefix) (uint64, error) {
+	size := len(p.bytes) + len(data)
+	c, err := t.Reserve(size, size)
+	if err != nil {
+		return 0, err
+	}
+	h := Header{Level: level}
+	if now != nil {
+		h.Mono, h.Wall = now()
+	}
+	w := t.log.cell(c.Pos, c.cells)
+	mem.CopyIn(w[4:], p.bytes)
+	mem.CopyIn(w[4+len(p.bytes)/8:], data)
+	t.stamp(c, w, h, p, len(data))
+	return c.Pos, t.Commit(c)
+}
+
+// stamp stores the header.
+func (t *Tx) stamp(c Claim, w []atomic.Uint64, h Header, p *Prefix, length int) {
+	mem.StoreRelease(&w[1], uint64(uint16(h.Level))|uint64(p.key)<<16|uint64(p.name)<<24)
+	mem.StoreRelease(&w[2], uint64(h.Mono))
+	mem.StoreRelease(&w[3], uint64(h.Wall))
+	mem.StoreRelease(&w[0], uint64(length)<<32)
+	if t.log.config.Checksum {
+		b := t.log.bytes[t.log.index(c.Pos)*CellSize:]
+		sum := checksum(c.Pos, b[4:headerSize+len(p.bytes)+length])
+		mem.StoreRelease(&w[0], uint64(length)<<32|uint64(sum))
+	}
+}
+
+// Record is one record, copied out of the log: it stays what it is until the
+// next call of its Rx.
+type Record struct {
+	Position uint64 // of its first cell: records are in the order of their positions
+	Sequence uint64 // how many records were finished before it, ever
+	Header
+	Writer []byte // the name of the writer's node
+	Key    []byte
+	Data   []byte
+}
+
+// Time is the record's wall time, or zero.
+func (r *Record) Time() time.Time {
+	if r.Wall == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, r.Wall)
+}
+
+// decode reads the record from b, its bytes from the header on, which are our
+// own copy of what a peer wrote.
+func (r *Record) decode(b []byte, name, key, prefix int) {
+	r.Writer = b[headerSize : headerSize+name]
+	r.Key = b[headerSize+name : headerSize+name+key]
+	r.Data = b[headerSize+prefix:]
+}

@@ -1,0 +1,288 @@
+package multilog
+
+import (
+	"encoding/binary"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
+)
+
+// Found is what Next found.
+type Found uint8
+
+// What Next can find.
+const (
+	// Got: a record.
+	Got Found = iota
+	// End: nothing is claimed beyond.
+	End
+	// Unfinished: the next claim is being written by an owner who may live:
+	// see Rx.Owner.
+	Unfinished
+	// Busy: Next has made many steps and found nothing for its filter; call it
+	// again.
+	Busy
+)
+
+// Skipped counts what a reader passed without seeing it.
+type Skipped struct {
+	Lost      uint64 // records that were given up before they were read
+	LostBytes uint64 // of data in them
+	Tombs     uint64 // records whose writers died over them
+	Holes     uint64 // records that were taken away from writers that stood still
+	Corrupt   uint64 // records that do not hold together, or runs of cells that make no sense
+}
+
+// Filter chooses records by their headers. The zero value takes all.
+type Filter struct {
+	Level       int16 // at least
+	HasLevel    bool
+	Key, Writer string // "": any
+}
+
+// Rx reads a log. It is for one goroutine at a time.
+type Rx struct {
+	log   *Log
+	peers Peers
+	entry *Entry // nil: not registered
+	image bool   // nobody writes the log any more: see NewImageRx
+
+	Pos    uint64 // of the next record
+	Seq    uint64 // READY records before Pos
+	bytes  uint64 // of data in them
+	Owner  uint32 // of the claim that Next found unfinished
+	Filter Filter
+	Skipped
+
+	buf []byte
+	hdr [headerSize + MaxName + MaxKey + 8]byte
+}
+
+// NewRx makes a reader that disturbs nobody, at the oldest record.
+func (l *Log) NewRx(p Peers) *Rx {
+	r := &Rx{log: l, peers: p}
+	_ = r.rewind() // if it fails, so will Next
+	return r
+}
+
+// NewImageRx makes a reader of a log whose parties are all dead, for instance
+// of a copy of its segment. It changes nothing in the log, counts unfinished
+// records as tombstones, and steps over what makes no sense.
+func (l *Log) NewImageRx() *Rx {
+	r := &Rx{log: l, image: true, peers: Peers{Status: func(uint32) Status { return Dead }}}
+	_ = r.rewind()
+	return r
+}
+
+// burst is how many records Next passes before it returns Busy.
+const burst = 1 << 12
+
+// Next looks for the next record that the filter takes. look says to ask after
+// the owner of an unfinished one: it costs a system call, so a reader that
+// spins does not. An error says that the log is garbled at Pos.
+func (r *Rx) Next(rec *Record, look bool) (Found, error) {
+	l := r.log
+	for range burst {
+		w, age := l.load(r.Pos) // R1, edge: publish
+		if age > 0 && !r.image {
+			// Half of all laps later a newer word looks older.
+			if look && l.loadRoom().head() > r.Pos {
+				if err := r.jump(); err != nil {
+					return End, err
+				}
+				continue
+			}
+			return End, nil
+		}
+		k, err := l.span(r.Pos, w)
+		switch {
+		case age < 0 && !r.image:
+			err = r.jump()
+		case age != 0 || err != nil:
+			var moved bool
+			if moved, err = r.broken(err); !moved && err == nil {
+				return End, nil
+			}
+		}
+		if err != nil {
+			return End, err
+		}
+		if age != 0 {
+			continue
+		}
+		switch w.status() {
+		case stReady:
+			found, err := r.read(rec, k)
+			if err != nil || found {
+				return Got, err
+			}
+		case stBusy:
+			if !r.pass(w, look) {
+				r.Owner = w.owner()
+				return Unfinished, nil
+			}
+		default:
+			r.skip(w.status(), k)
+		}
+	}
+	return Busy, nil
+}
+
+// pass is R2 for a BUSY word: it reports whether Next may look again, because
+// the owner is dead or suspect.
+func (r *Rx) pass(w state, look bool) bool {
+	if !look && !r.image {
+		return false
+	}
+	st := r.peers.Status(w.owner())
+	switch {
+	case st == Alive:
+		return false
+	case r.image:
+		r.skip(stTomb, w.cells())
+	case r.peers.Ring == nil && st == Dead: // we may only read
+		r.skip(stTomb, w.cells())
+	case r.peers.Ring == nil:
+		r.skip(stHole, w.cells())
+	default:
+		r.log.seal(r.peers, r.Pos, w)
+	}
+	return true
+}
+
+// skip passes k cells that hold no record.
+func (r *Rx) skip(st status, k uint64) {
+	switch st {
+	case stTomb:
+		r.Tombs++
+	case stHole, stGone:
+		r.Holes++
+	}
+	r.advance(k)
+}
+
+// advance is R4: the reader has passed k cells.
+func (r *Rx) advance(k uint64) {
+	r.Pos += k
+	if r.entry != nil {
+		r.entry.passed(r)
+	}
+}
+
+// read is R3 to R5: it copies the READY record of k cells at Pos, and reports
+// whether it is one for the filter. If not, the reader has passed it, or was
+// lapped over it.
+func (r *Rx) read(rec *Record, k uint64) (bool, error) {
+	l := r.log
+	w := l.cell(r.Pos, k)
+	room := int(k)*CellSize - headerSize
+	mem.CopyOut(r.hdr[:headerSize], w) // R3
+	length := int(binary.LittleEndian.Uint32(r.hdr[4:]))
+	key, name := int(r.hdr[10]), int(r.hdr[11])
+	prefix := int(mem.Align(uint64(key+name), 8))
+	sound := name <= MaxName && prefix+length <= room
+	wanted := sound
+	if sound {
+		mem.CopyOut(r.hdr[headerSize:headerSize+prefix], w[4:])
+		wanted = r.wants(name, key)
+	}
+	size := headerSize + prefix + length
+	if wanted {
+		if cap(r.buf) < size {
+			r.buf = make([]byte, size+size/2)
+		}
+		mem.CopyOut(r.buf[:size], w)
+	}
+	invariant.Point("multilog.R3")
+	// R5, edge: claim. If head has passed Pos, somebody may have written over
+	// what was copied. The state word would not tell.
+	if l.loadRoom().head() > r.Pos {
+		return false, r.jump()
+	}
+	counted := uint64(min(length, room)) // as givers-up count it
+	if sound && wanted && l.config.Checksum &&
+		checksum(r.Pos, r.buf[4:size]) != binary.LittleEndian.Uint32(r.buf) {
+		sound = false
+	}
+	if !sound {
+		r.Corrupt++
+	} else if wanted {
+		rec.Position, rec.Sequence = r.Pos, r.Seq
+		rec.Level = int16(binary.LittleEndian.Uint16(r.hdr[8:]))
+		rec.Mono = int64(binary.LittleEndian.Uint64(r.hdr[16:]))
+		rec.Wall = int64(binary.LittleEndian.Uint64(r.hdr[24:]))
+		rec.decode(r.buf[:size], name, key, prefix)
+	}
+	r.Seq++
+	r.bytes += counted
+	r.advance(k)
+	return sound && wanted, nil
+}
+
+// wants applies the filter to the header in hdr.
+func (r *Rx) wants(name, key int) bool {
+	f := &r.Filter
+	if f.HasLevel && int16(binary.LittleEndian.Uint16(r.hdr[8:])) < f.Level {
+		return false
+	}
+	p := r.hdr[headerSize:]
+	return (f.Writer == "" || string(p[:name]) == f.Writer) && (f.Key == "" || string(p[name:name+key]) == f.Key)
+}
+
+// jump is R7: the reader was lapped; it continues with the oldest record and
+// counts what it lost.
+func (r *Rx) jump() error {
+	l := r.log
+	for range stubborn {
+		w := l.loadRoom()
+		rank := l.rank(w.head())
+		records, size := rank[0].Load(), rank[1].Load()
+		if l.loadRoom() != w { // edge: rank
+			continue
+		}
+		if w.head() <= r.Pos || w.head() > maxHead-l.n || records < r.Seq {
+			break
+		}
+		r.Lost += records - r.Seq
+		r.LostBytes += max(size, r.bytes) - r.bytes
+		r.Seq, r.bytes = records, size
+		r.advance(w.head() - r.Pos)
+		return nil
+	}
+	return &CorruptError{"room word", l.room.Load()}
+}
+
+// broken is told that the word at Pos makes no sense, or, with no error, that
+// it is of another lap. In a log that is in use the error stands; in an image
+// the reader goes on at the next record that holds together, if there is one.
+func (r *Rx) broken(err error) (moved bool, _ error) {
+	if !r.image {
+		return false, err
+	}
+	l := r.log
+	for p := r.Pos + 1; p < l.loadRoom().head()+l.n; p++ {
+		w, age := l.load(p)
+		if age != 0 || w.status() != stReady {
+			continue
+		}
+		if k, err := l.span(p, w); err == nil && l.sound(p, k) {
+			r.Corrupt++
+			r.Pos = p
+			return true, nil
+		}
+	}
+	if err != nil {
+		r.Corrupt++
+		r.Pos = l.loadRoom().head() + l.n // nothing is left
+	}
+	return false, nil
+}
+
+// sound reports whether the record of k cells at p holds together.
+func (l *Log) sound(p, k uint64) bool {
+	b := l.bytes[l.index(p)*CellSize:][:k*CellSize]
+	length := uint64(binary.LittleEndian.Uint32(b[4:]))
+	size := headerSize + mem.Align(uint64(b[10])+uint64(b[11]), 8) + length
+	return b[11] <= MaxName && size <= k*CellSize &&
+		(!l.config.Checksum || checksum(p, b[4:size]) == binary.LittleEndian.Uint32(b))
+}

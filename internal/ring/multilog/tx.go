@@ -1,0 +1,235 @@
+package multilog
+
+import (
+	"errors"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+)
+
+// Tx appends records. Reserve and Append are for one goroutine at a time; what
+// was reserved may be finished by any.
+type Tx struct {
+	log   *Log
+	peers Peers
+	hint  uint64 // the end of the last claim
+	head  uint64 // an old value of head
+
+	// Retries is how many claims of Reserve failed so far, because another
+	// party made one at the same place: the scheme's bound is one for each
+	// writer that claims meanwhile.
+	Retries uint64
+}
+
+// Claim is a place in the log that is being written.
+type Claim struct {
+	Pos   uint64
+	cells uint64
+}
+
+// Size is how many bytes a record in the claim may have: name, key and data,
+// each padded as [Prefix] says.
+func (c Claim) Size() int { return int(c.cells)*CellSize - headerSize }
+
+// NewTx makes a writer's end of the log.
+func (l *Log) NewTx(p Peers) *Tx { return &Tx{log: l, peers: p} }
+
+// errAgain: what was looked at moved; look again.
+var errAgain = errors.New("again")
+
+// Reserve claims room for a record of at least least bytes, name, key and data
+// together, and of up to most if that is there. It does not wait: where least
+// is not there it returns [ErrFull].
+func (t *Tx) Reserve(least, most int) (Claim, error) {
+	l := t.log
+	mn, mx := cellsFor(least), cellsFor(most)
+	if least < 0 || most < least || mn > l.max {
+		return Claim{}, &LimitError{"record size in bytes", least, "0 to the journal's limit"}
+	}
+	pos, k, err := t.claim(mn, min(mx, l.max))
+	if err != nil {
+		return Claim{}, err
+	}
+	t.hint = pos + k
+	t.moveTail(pos + k)
+	c := Claim{pos, k}
+	// edge: claim (W7, then what is stored from here on | Rx: bytes, then room).
+	// The CAS is the barrier; this load holds back the stores on arm64 without LSE.
+	if t.peers.Fenced() {
+		_ = t.Abort(c)
+		return Claim{}, ErrFenced
+	}
+	return c, nil
+}
+
+func cellsFor(size int) uint64 { return (uint64(size) + headerSize + CellSize - 1) / CellSize }
+
+// claim is W1 to W7.
+func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
+	l := t.log
+	pads := uint64(0)
+	pos = t.hint // W1
+	for range 2*l.n + stubborn {
+		w, age := l.load(pos) // W2
+		// tail is loaded after the word: a hint that is half the laps old does not
+		// take a newer word for an older one.
+		if tail := l.tail.Load(); tail > pos {
+			pos = tail
+			continue
+		}
+		switch {
+		case age < 0: // tail is that old as well; head is not
+			pos = l.loadRoom().head()
+			continue
+		case age == 0: // W3: claimed; the next one
+			k, err := l.span(pos, w)
+			if err != nil {
+				return 0, 0, err
+			}
+			pos += k
+			continue
+		}
+		var st status
+		st, k, err = t.offer(pos, w, age, mn, mx)
+		if errors.Is(err, errAgain) {
+			pos = l.loadRoom().head()
+			continue
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		if st == stPad {
+			if pads += k; pads > l.n {
+				return 0, 0, ErrFull
+			}
+		}
+		next := packState(l.lap(pos), st, t.peers.Me, k)
+		if st == stHole || st == stGone {
+			next = packState(l.lap(pos), st, w.owner(), k)
+		}
+		invariant.Point("multilog.W6")
+		// W7: the claim exists, with its owner.
+		if !l.state(pos).CompareAndSwap(uint64(w), uint64(next)) {
+			t.Retries++
+			continue
+		}
+		invariant.Point("multilog.W7")
+		if st == stBusy {
+			return pos, k, nil
+		}
+		l.wakeReaders(t.peers.Ring) // who sleeps at pos has nothing to wait for
+		pos += k
+	}
+	return 0, 0, &CorruptError{"state words, which do not stand still", pos}
+}
+
+// stubborn is how many more steps than the log has cells a claim may take: with
+// so many, somebody garbles words on purpose.
+const stubborn = 1 << 22
+
+// carried reports whether w, the word of a position in the lap before, is a
+// claim of somebody who may still write: it stays out of use. Nobody is asked:
+// who wrote HOLE says when it ends, or its recovery does, word by word.
+func carried(w state, age int64) bool {
+	return age == 1 && (w.status() == stGone || w.status() == stHole)
+}
+
+// offer is W2 to W6: what to claim at the true tail pos, whose word is w.
+func (t *Tx) offer(pos uint64, w state, age int64, mn, mx uint64) (status, uint64, error) {
+	l := t.log
+	if carried(w, age) {
+		k, err := l.span(pos, w)
+		if err != nil {
+			return 0, 0, err
+		}
+		_, err = t.makeRoom(pos, k, k)
+		return w.status(), k, err
+	}
+	k, err := t.makeRoom(pos, min(mn, l.n-l.index(pos)), min(mx, l.n-l.index(pos)))
+	if err != nil {
+		return 0, 0, err
+	}
+	k = t.run(pos, k)
+	if k < mn {
+		return stPad, k, nil
+	}
+	return stBusy, k, nil
+}
+
+// run is W6: how many of the k cells at pos nobody holds.
+func (t *Tx) run(pos, k uint64) uint64 {
+	l := t.log
+	lap := l.lap(pos)
+	i := l.index(pos)
+	for j := uint64(1); j < k; j++ {
+		x := state(l.states[i+j].Load())
+		age := x.age(lap)
+		if carried(x, age) {
+			return j
+		}
+		if age > ancient {
+			l.states[i+j].CompareAndSwap(uint64(x), uint64(packState(lap-1, stPad, 0, 1)))
+		}
+	}
+	return k
+}
+
+// moveTail is W8: a help for others, and left out most of the time.
+func (t *Tx) moveTail(end uint64) {
+	l := t.log
+	for {
+		tail := l.tail.Load()
+		if end < tail+l.lag {
+			return
+		}
+		if l.tail.CompareAndSwap(tail, end) {
+			invariant.Point("multilog.W8")
+			return
+		}
+	}
+}
+
+// Commit is W10: the record at c becomes visible, and its length is how many
+// bytes of data it has.
+func (t *Tx) Commit(c Claim) error {
+	l := t.log
+	busy := packState(l.lap(c.Pos), stBusy, t.peers.Me, c.cells)
+	invariant.Point("multilog.W9")
+	// edge: publish (this CAS | Rx.Next's load of the word)
+	if l.state(c.Pos).CompareAndSwap(uint64(busy), uint64(busy.with(stReady))) {
+		invariant.Point("multilog.W10")
+		l.wakeReaders(t.peers.Ring) // edge: wake reader (W10 | alert)
+		return nil
+	}
+	return t.yield(c)
+}
+
+// Abort gives the claim up: readers step over it.
+func (t *Tx) Abort(c Claim) error {
+	l := t.log
+	busy := packState(l.lap(c.Pos), stBusy, t.peers.Me, c.cells)
+	if l.state(c.Pos).CompareAndSwap(uint64(busy), uint64(busy.with(stPad))) {
+		invariant.Point("multilog.W10p")
+		l.wakeReaders(t.peers.Ring)
+		return nil
+	}
+	return t.yield(c)
+}
+
+// yield is W11: the claim was taken away; its owner says that it stores no
+// more, in whatever lap the hole is now.
+func (t *Tx) yield(c Claim) error {
+	l := t.log
+	for {
+		w := state(l.state(c.Pos).Load())
+		if w.status() != stHole || w.owner() != t.peers.Me {
+			return ErrFenced // sealed by somebody who took us for dead
+		}
+		if l.state(c.Pos).CompareAndSwap(uint64(w), uint64(w.with(stPad))) {
+			invariant.Point("multilog.W11")
+			if t.peers.Fenced() {
+				return ErrFenced
+			}
+			return ErrLapped
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package multilog
+
+import (
+	"math/bits"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/wake"
+)
+
+// Waiter is the place at which a writer sleeps until readers have passed what
+// it needs.
+type Waiter struct {
+	log  *Log
+	i    int
+	word who
+	seq  uint64
+}
+
+// NewWaiter takes a place to sleep for owner.
+func (l *Log) NewWaiter(owner uint32) (*Waiter, error) {
+	for i := range MaxWaiters {
+		e := &l.waiting[i]
+		old := who(e.who.Load())
+		if old.state() != whoFree {
+			continue
+		}
+		word := packWho(whoActive, 0, owner, uint64(uint32(old.gen()+1)))
+		invariant.Point("multilog.J4")
+		if !e.who.CompareAndSwap(uint64(old), uint64(word)) {
+			continue
+		}
+		invariant.Point("multilog.J5")
+		e.park.Store(0)
+		e.bell.Ref.Store(0)
+		return &Waiter{log: l, i: i, word: word, seq: word.gen() << 32}, nil
+	}
+	return nil, ErrNoEntry
+}
+
+// Close gives the place back.
+func (w *Waiter) Close() {
+	w.Awake()
+	w.log.waiting[w.i].who.CompareAndSwap(uint64(w.word), uint64(w.word.free()))
+	invariant.Point("multilog.L2")
+}
+
+// Bell is what the writer sleeps on.
+func (w *Waiter) Bell() wake.Bell { return w.log.waiting[w.i].bell }
+
+// Asleep is K2: the writer, who has prepared to sleep on its bell, announces
+// that it waits until size bytes are there, and a little more, so that it is
+// not woken for every record. It must try once more before it sleeps.
+func (w *Waiter) Asleep(size int) {
+	l := w.log
+	e := &l.waiting[w.i]
+	tail := l.end()
+	need := tail + cellsFor(size)
+	need -= min(need, l.n)
+	e.cursor.Store(min(need+l.n/8, tail))
+	w.seq++
+	e.park.Store(w.seq)
+	invariant.Point("multilog.K2w")
+	l.waiters.Or(1 << w.i) // edge: wake writer (waiters | the cursors)
+	invariant.Point("multilog.K2x")
+}
+
+// Awake is K4: takes Asleep back.
+func (w *Waiter) Awake() {
+	w.log.waiting[w.i].park.Store(0)
+	invariant.Point("multilog.K4w")
+	w.log.waiters.And(^uint64(1 << w.i))
+}
+
+// end is the true tail, or a little behind it.
+func (l *Log) end() uint64 {
+	p := max(l.tail.Load(), l.loadRoom().head())
+	for range l.n {
+		w, age := l.load(p)
+		if age != 0 {
+			return p
+		}
+		k, err := l.span(p, w)
+		if err != nil {
+			return p
+		}
+		p += k
+	}
+	return p
+}
+
+// wakeWriters rings the writers whose room is there.
+func (l *Log) wakeWriters(ring func(wake.Bell)) {
+	low := uint64(maxHead)
+	for m := l.used.Load(); m != 0; m &= m - 1 {
+		e := &l.readers[bits.TrailingZeros64(m)]
+		if w := who(e.who.Load()); w.state() == whoActive && w.holds() {
+			low = min(low, e.cursor.Load())
+		}
+	}
+	for m := l.waiters.Load(); m != 0; m &= m - 1 {
+		e := &l.waiting[bits.TrailingZeros64(m)]
+		if p := e.park.Load(); p != 0 && low >= e.cursor.Load() {
+			wakeEntry(e, p, ring)
+		}
+	}
+}
+
+// ringWaiters rings all writers that sleep: a reader went.
+func (l *Log) ringWaiters(ring func(wake.Bell)) {
+	for i := range l.waiting {
+		if e := &l.waiting[i]; who(e.who.Load()).state() != whoFree {
+			ring(e.bell)
+		}
+	}
+}
