@@ -78,14 +78,7 @@ func (s *Segment) sweepTopic(area []byte, o Owner) {
 }
 
 // NameOf returns the name of o's node; if it is gone, the owner in figures.
-func (n *Node) NameOf(o Owner) string {
-	if w := n.s.load(o.Slot()); w.owner(o.Slot()) == o {
-		if name := n.s.nodeName(o.Slot()); name != "" {
-			return name
-		}
-	}
-	return o.String()
-}
+func (n *Node) NameOf(o Owner) string { return n.s.NameOf(o) }
 
 // Foreign reports whether o is a node of another kernel, whose death only an
 // operator or its hypervisor can tell.

@@ -52,10 +52,11 @@ import (
 // a slice of its bytes keeps one of these. All methods may be called at the
 // same time.
 type Segment struct {
-	b    []byte
-	path string // for messages; of a memfd a made-up one
-	file bool   // path is a file of its own that can be removed
-	opts Options
+	b     []byte
+	path  string // for messages; of a memfd a made-up one
+	file  bool   // path is a file of its own that can be removed
+	image bool   // a copy of a file whose processes are dead
+	opts  Options
 	super
 
 	kernel uint64

@@ -52,10 +52,10 @@ func (r *Rx) Register(hold bool) error {
 	return ErrNoEntry
 }
 
-// activate is J2 and J3: from the step at which it succeeds on, head does not
-// pass the cursor of a reader that holds.
+// activate is J2; J3 is that of rewind: from there on, head does not pass the
+// cursor of a reader that holds.
 func (r *Rx) activate() error {
-	l, e := r.log, &r.log.readers[r.entry.i]
+	e := &r.log.readers[r.entry.i]
 	e.cursor.Store(r.Pos)
 	invariant.Point("multilog.J2")
 	joining := r.entry.word&^15 | who(whoJoining)
@@ -64,25 +64,14 @@ func (r *Rx) activate() error {
 		return ErrFenced
 	}
 	invariant.Point("multilog.J2a")
-	for r.entry.hold {
-		w := l.loadRoom()
-		if r.Pos != w.head() {
-			if err := r.rewind(); err != nil {
-				r.Unregister()
-				return err
-			}
-			continue
-		}
-		// J3, edge: join (the cursor, this | room, cursors, E6). Who looked at
-		// the cursors before this, fails at E6.
-		if l.room.CompareAndSwap(uint64(w), uint64(packRoom(w.head(), w.joins()+1))) {
-			invariant.Point("multilog.J3")
-			// A writer may have gone to sleep over the cursor of a first try.
-			l.ringWaiters(r.entry.ring)
-			break
-		}
+	if !r.entry.hold {
+		return nil
 	}
-	return nil
+	err := r.rewind()
+	if err != nil {
+		r.Unregister()
+	}
+	return err
 }
 
 // Unregister gives r's place back.

@@ -121,3 +121,9 @@ func (r *Record) decode(b []byte, name, key, prefix int) {
 	r.Key = b[headerSize+name : headerSize+name+key]
 	r.Data = b[headerSize+prefix:]
 }
+
+// Copy makes p the same as q. It keeps p's memory.
+func (p *Prefix) Copy(q *Prefix) {
+	p.bytes = append(p.bytes[:0], q.bytes...)
+	p.name, p.key = q.name, q.key
+}

@@ -74,6 +74,15 @@ func (l *Log) NewImageRx() *Rx {
 	return r
 }
 
+// Log returns the log that r reads.
+func (r *Rx) Log() *Log { return r.log }
+
+// Waits reports whether the record that Next waits for is being written.
+func (r *Rx) Waits() bool {
+	w, age := r.log.load(r.Pos)
+	return age == 0 && w.status() == stBusy
+}
+
 // burst is how many records Next passes before it returns Busy.
 const burst = 1 << 12
 
@@ -174,24 +183,13 @@ func (r *Rx) advance(k uint64) {
 // lapped over it.
 func (r *Rx) read(rec *Record, k uint64) (bool, error) {
 	l := r.log
-	w := l.cell(r.Pos, k)
-	room := int(k)*CellSize - headerSize
-	mem.CopyOut(r.hdr[:headerSize], w) // R3
-	length := int(binary.LittleEndian.Uint32(r.hdr[4:]))
-	key, name := int(r.hdr[10]), int(r.hdr[11])
-	prefix := int(mem.Align(uint64(key+name), 8))
-	sound := name <= MaxName && prefix+length <= room
-	wanted := sound
-	if sound {
-		mem.CopyOut(r.hdr[headerSize:headerSize+prefix], w[4:])
-		wanted = r.wants(name, key)
-	}
+	prefix, length, sound, wanted := r.header(k) // R3
 	size := headerSize + prefix + length
 	if wanted {
 		if cap(r.buf) < size {
 			r.buf = make([]byte, size+size/2)
 		}
-		mem.CopyOut(r.buf[:size], w)
+		mem.CopyOut(r.buf[:size], l.cell(r.Pos, k))
 	}
 	invariant.Point("multilog.R3")
 	// R5, edge: claim. If head has passed Pos, somebody may have written over
@@ -199,7 +197,7 @@ func (r *Rx) read(rec *Record, k uint64) (bool, error) {
 	if l.loadRoom().head() > r.Pos {
 		return false, r.jump()
 	}
-	counted := uint64(min(length, room)) // as givers-up count it
+	counted := uint64(min(length, int(k)*CellSize-headerSize)) // as givers-up count it
 	if sound && wanted && l.config.Checksum &&
 		checksum(r.Pos, r.buf[4:size]) != binary.LittleEndian.Uint32(r.buf) {
 		sound = false
@@ -211,12 +209,27 @@ func (r *Rx) read(rec *Record, k uint64) (bool, error) {
 		rec.Level = int16(binary.LittleEndian.Uint16(r.hdr[8:]))
 		rec.Mono = int64(binary.LittleEndian.Uint64(r.hdr[16:]))
 		rec.Wall = int64(binary.LittleEndian.Uint64(r.hdr[24:]))
-		rec.decode(r.buf[:size], name, key, prefix)
+		rec.decode(r.buf[:size], int(r.hdr[11]), int(r.hdr[10]), prefix)
 	}
 	r.Seq++
 	r.bytes += counted
 	r.advance(k)
 	return sound && wanted, nil
+}
+
+// header copies the header of the record of k cells at Pos, with name and key,
+// and says whether it can be one, and is one for the filter.
+func (r *Rx) header(k uint64) (prefix, length int, sound, wanted bool) {
+	w := r.log.cell(r.Pos, k)
+	mem.CopyOut(r.hdr[:headerSize], w)
+	length = int(binary.LittleEndian.Uint32(r.hdr[4:]))
+	key, name := int(r.hdr[10]), int(r.hdr[11])
+	prefix = int(mem.Align(uint64(key+name), 8))
+	if name > MaxName || prefix+length > int(k)*CellSize-headerSize {
+		return prefix, length, false, false
+	}
+	mem.CopyOut(r.hdr[headerSize:headerSize+prefix], w[4:])
+	return prefix, length, true, r.wants(name, key)
 }
 
 // wants applies the filter to the header in hdr.

@@ -1,5 +1,7 @@
 package multilog
 
+import "github.com/ringbus/ringbus/internal/invariant"
+
 // Seek moves the reader to the first record whose position is after pos. What
 // it passes is not lost. If the record at pos is gone, the reader is at the
 // oldest one, and the error is a [GoneError]; if none starts there, it is where
@@ -35,32 +37,78 @@ func (r *Rx) SeekTime(wall int64) error {
 	})
 }
 
-// SeekLast moves the reader to the n-th last record; 0: to the end.
+// SeekFirst moves the reader to the oldest record.
+func (r *Rx) SeekFirst() error { return r.rewind() }
+
+// SeekLast moves the reader to the n-th last of the records that its filter
+// takes; 0: to the end.
 func (r *Rx) SeekLast(n uint64) error {
 	if err := r.rewind(); err != nil {
 		return err
 	}
-	if err := r.walk(func(uint64, uint64, state) bool { return true }); err != nil || n == 0 {
-		return err
+	type place struct{ pos, seq, bytes uint64 }
+	var last []place // the n last, from next on
+	next := 0
+	err := r.walk(func(_, k uint64, w state) bool {
+		switch here := (place{r.Pos, r.Seq, r.bytes}); {
+		case n == 0 || w.status() != stReady || !r.matches(k):
+		case uint64(len(last)) < n:
+			last = append(last, here)
+		default:
+			last[next] = here
+			next = (next + 1) % len(last)
+		}
+		return true
+	})
+	if err == nil && len(last) > 0 {
+		p := last[next]
+		r.Pos, r.Seq, r.bytes = p.pos, p.seq, p.bytes
+		r.advance(0)
 	}
-	end := r.Seq
-	if err := r.rewind(); err != nil {
-		return err
-	}
-	return r.walk(func(_, _ uint64, w state) bool { return r.Seq+n < end || w.status() != stReady })
-}
-
-// rewind moves the reader to the oldest record, as if it were new.
-func (r *Rx) rewind() error {
-	r.Pos, r.Seq, r.bytes = 0, 0, 0
-	err := r.jump()
-	r.Skipped = Skipped{}
 	return err
 }
 
+// matches reports whether the filter takes the record of k cells at Pos.
+func (r *Rx) matches(k uint64) bool {
+	_, _, sound, wanted := r.header(k)
+	return sound && wanted
+}
+
+// rewind moves the reader to the oldest record, as if it were new. One that
+// holds, holds that from here on: J2 and J3.
+func (r *Rx) rewind() error {
+	l, e := r.log, r.entry
+	r.entry = nil
+	defer func() { r.entry = e }()
+	for {
+		r.Pos, r.Seq, r.bytes = 0, 0, 0
+		err := r.jump()
+		r.Skipped = Skipped{}
+		if err != nil || e == nil || !e.hold {
+			return err
+		}
+		l.readers[e.i].cursor.Store(r.Pos)
+		w := l.loadRoom()
+		invariant.Point("multilog.J2b")
+		// J3, edge: join (the cursor, this | room, cursors, E6). Who looked at the
+		// cursors before this, fails at E6.
+		if w.head() == r.Pos && l.room.CompareAndSwap(uint64(w), uint64(packRoom(w.head(), w.joins()+1))) {
+			invariant.Point("multilog.J3")
+			l.ringWaiters(e.ring) // one may have gone to sleep over the cursor of a first try
+			return nil
+		}
+	}
+}
+
 // walk passes finished claims while pass says so. It is how a reader finds its
-// place: what it passes is counted as read.
+// place: what it passes is counted as read. What it holds, it holds until then.
 func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
+	e := r.entry
+	r.entry = nil
+	defer func() {
+		r.entry = e
+		r.advance(0)
+	}()
 	l := r.log
 	for end := l.loadRoom().head() + l.n; r.Pos < end; { // whoever appends meanwhile is not chased
 		w, age := l.load(r.Pos)

@@ -13,7 +13,8 @@ type Waiter struct {
 	log  *Log
 	i    int
 	word who
-	seq  uint64
+	seq  uint64 // generation 32, announcements 32: never the same twice
+	need uint64 // the head that it waits for
 }
 
 // NewWaiter takes a place to sleep for owner.
@@ -49,20 +50,23 @@ func (w *Waiter) Bell() wake.Bell { return w.log.waiting[w.i].bell }
 
 // Asleep is K2: the writer, who has prepared to sleep on its bell, announces
 // that it waits until size bytes are there, and a little more, so that it is
-// not woken for every record. It must try once more before it sleeps.
+// not woken for every record. It must look once more (Ready) before it sleeps.
 func (w *Waiter) Asleep(size int) {
 	l := w.log
 	e := &l.waiting[w.i]
 	tail := l.end()
-	need := tail + cellsFor(size)
-	need -= min(need, l.n)
-	e.cursor.Store(min(need+l.n/8, tail))
+	w.need = tail + cellsFor(size)
+	w.need -= min(w.need, l.n)
+	e.cursor.Store(min(w.need+l.n/8, tail))
 	w.seq++
 	e.park.Store(w.seq)
 	invariant.Point("multilog.K2w")
 	l.waiters.Or(1 << w.i) // edge: wake writer (waiters | the cursors)
 	invariant.Point("multilog.K2x")
 }
+
+// Ready is K3: it reports whether readers have passed what the record needs.
+func (w *Waiter) Ready() bool { return w.log.held() >= w.need }
 
 // Awake is K4: takes Asleep back.
 func (w *Waiter) Awake() {
@@ -90,6 +94,17 @@ func (l *Log) end() uint64 {
 
 // wakeWriters rings the writers whose room is there.
 func (l *Log) wakeWriters(ring func(wake.Bell)) {
+	low := l.held()
+	for m := l.waiters.Load(); m != 0; m &= m - 1 {
+		e := &l.waiting[bits.TrailingZeros64(m)]
+		if p := e.park.Load(); p != 0 && low >= e.cursor.Load() {
+			wakeEntry(e, p, ring)
+		}
+	}
+}
+
+// held returns the smallest cursor of the readers that hold.
+func (l *Log) held() uint64 {
 	low := uint64(maxHead)
 	for m := l.used.Load(); m != 0; m &= m - 1 {
 		e := &l.readers[bits.TrailingZeros64(m)]
@@ -97,12 +112,7 @@ func (l *Log) wakeWriters(ring func(wake.Bell)) {
 			low = min(low, e.cursor.Load())
 		}
 	}
-	for m := l.waiters.Load(); m != 0; m &= m - 1 {
-		e := &l.waiting[bits.TrailingZeros64(m)]
-		if p := e.park.Load(); p != 0 && low >= e.cursor.Load() {
-			wakeEntry(e, p, ring)
-		}
-	}
+	return low
 }
 
 // ringWaiters rings all writers that sleep: a reader went.

@@ -1,0 +1,181 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/ring/multilog"
+)
+
+// reservation is one of a writer's places for reservations. Its sequence is odd
+// while it is open, so a Reservation that is used after its end is found out.
+// Fields besides seq are guarded by the writer's mu.
+type reservation struct {
+	w      *Writer
+	seq    atomic.Uint64
+	claim  multilog.Claim
+	header multilog.Header
+	prefix multilog.Prefix
+	data   []byte
+}
+
+// Reservation is room for one record, in the journal's memory: fill it, then
+// Commit, or Discard it. Readers wait for it, and everybody's records behind
+// it, so neither must be forgotten, on a panic neither: defer Discard, which
+// does nothing after Commit, or use [Writer.AppendFunc]. It must not be used
+// after the writer's Close.
+type Reservation struct {
+	r   *reservation
+	seq uint64
+}
+
+// Reserve makes room for a record of at least least bytes of data, and of up to
+// most, if as much is there now. It waits like Append. A reservation that the
+// journal's filter left out has no room, and its Commit does nothing.
+func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions) (Reservation, error) {
+	if least < 0 || most < least {
+		panic(fmt.Sprintf("journal: Reserve of %d to %d bytes", least, most))
+	}
+	level := w.level
+	if o != nil {
+		level = narrow(o.Level)
+	}
+	w.mu.Lock()
+	if int(level) < w.log.Level() && !w.closed.Load() {
+		w.silenced.Add(1)
+		w.mu.Unlock()
+		return Reservation{}, nil
+	}
+	p, err := w.ready(o, least)
+	var r Reservation
+	if err == nil {
+		r, err = w.reserve(p, level, least, most)
+	}
+	w.mu.Unlock()
+	if err != nil {
+		_, err = w.retry(ctx, err, least, o, func(p *multilog.Prefix) (uint64, error) {
+			var err error
+			r, err = w.reserve(p, level, least, most)
+			return 0, err
+		})
+	}
+	return r, err
+}
+
+// reserve is Reserve without waiting. The caller holds mu.
+func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int) (Reservation, error) {
+	most = min(most, w.log.Config().Limit()-p.Size())
+	claim, err := w.tx.Reserve(p.Size()+least, p.Size()+most)
+	if err != nil {
+		return Reservation{}, err
+	}
+	r := w.spare()
+	r.claim, r.header = claim, multilog.Header{Level: level}
+	r.prefix.Copy(p)
+	if w.now != nil {
+		r.header.Mono, r.header.Wall = w.now()
+	}
+	r.data = w.log.Data(claim, p.Size())
+	r.data = r.data[:min(most, len(r.data))]
+	return Reservation{r, r.seq.Add(1)}, nil
+}
+
+// spare returns a place for a reservation. The caller holds mu.
+func (w *Writer) spare() *reservation {
+	for _, r := range w.open {
+		if r.seq.Load()&1 == 0 {
+			return r
+		}
+	}
+	r := &reservation{w: w}
+	w.open = append(w.open, r)
+	return r
+}
+
+// live returns the reservation if it is open. The caller holds mu.
+func (r Reservation) live() *reservation {
+	if r.r == nil || r.r.seq.Load() != r.seq {
+		return nil
+	}
+	return r.r
+}
+
+// Data is the reserved memory, of the size that was granted. Its bytes are
+// whatever an earlier record left there.
+func (r Reservation) Data() []byte {
+	if r.r == nil {
+		return nil
+	}
+	if r.r.seq.Load() != r.seq {
+		panic("journal: Data of a reservation that has ended")
+	}
+	return r.r.data
+}
+
+// Commit makes the first length bytes of Data a record, which all readers see
+// from now on, and ends the reservation.
+func (r Reservation) Commit(length int) error {
+	if r.r == nil {
+		return nil
+	}
+	w := r.r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed.Load() {
+		return w.closedErr()
+	}
+	v := r.live()
+	if v == nil {
+		panic("journal: Commit of a reservation that has ended")
+	}
+	if length < 0 || length > len(v.data) {
+		panic(fmt.Sprintf("journal: Commit of %d bytes of a reservation of %d", length, len(v.data)))
+	}
+	err := w.tx.Finish(v.claim, v.header, &v.prefix, length)
+	v.seq.Add(1)
+	if err != nil {
+		return w.wrap(err)
+	}
+	return nil
+}
+
+// Discard ends the reservation without a record. After Commit, or the writer's
+// Close, it does nothing.
+func (r Reservation) Discard() {
+	if r.r == nil {
+		return
+	}
+	w := r.r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v := r.live(); v != nil && !w.closed.Load() {
+		v.abort()
+	}
+}
+
+// abort ends the reservation if it is open. The caller holds mu.
+func (r *reservation) abort() {
+	if r.seq.Load()&1 == 0 {
+		return
+	}
+	invariant.Poison(r.data)
+	_ = r.w.tx.Abort(r.claim) // it was taken away: as good
+	r.seq.Add(1)
+}
+
+// AppendFunc reserves least to most bytes, lets fill write them, and commits as
+// many as fill returns. If fill fails or panics there is no record.
+func (w *Writer) AppendFunc(ctx context.Context, least, most int, o *RecordOptions, fill func(data []byte) (length int, err error)) error {
+	r, err := w.Reserve(ctx, least, most, o)
+	if err != nil || r.r == nil {
+		return err
+	}
+	defer r.Discard()
+	n, err := fill(r.Data())
+	if err != nil {
+		return err
+	}
+	return r.Commit(n)
+}

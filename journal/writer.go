@@ -1,0 +1,209 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ringbus/ringbus"
+	"github.com/ringbus/ringbus/internal/host"
+	"github.com/ringbus/ringbus/internal/ring/multilog"
+	"github.com/ringbus/ringbus/internal/wake"
+)
+
+// Writer appends records to a journal. Its methods may be called concurrently;
+// the records of calls that follow each other keep their order. It ends with
+// Close, or with its node.
+type Writer struct {
+	place
+	level  int16
+	key    string
+	times  bool
+	noWait bool
+	policy wake.Policy
+
+	mu       sync.Mutex
+	idle     sync.Cond // on mu: nobody waits any more
+	tx       *multilog.Tx
+	clock    host.Clock
+	now      func() (mono, wall int64)
+	prefix   multilog.Prefix // of records with the writer's own key
+	other    multilog.Prefix // of the last record with another one
+	otherKey string
+	open     []*reservation // all that were ever made
+	waiting  map[*multilog.Waiter]struct{}
+	closed   atomic.Bool
+	silenced atomic.Uint64
+}
+
+// NewWriter opens the journal for writing, and creates it if it is not there.
+func NewWriter(node *ringbus.Node, name string, o *Options) (*Writer, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	p, err := create(node, name, o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{
+		place: *p, level: narrow(o.Level), key: o.Key, times: !o.NoTime, noWait: o.NoWait, policy: policy(o.Wait),
+		tx: p.log.NewTx(p.peers()), waiting: make(map[*multilog.Waiter]struct{}),
+	}
+	w.idle.L = &w.mu
+	if w.times {
+		w.now = w.clock.Both
+	}
+	w.prefix.Set(node.Name(), o.Key)
+	w.other.Set(node.Name(), "")
+	if err := w.host.Add(w); err != nil {
+		_ = w.area.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Write appends p as one record, whole or not at all.
+func (w *Writer) Write(p []byte) (int, error) {
+	if _, err := w.Append(context.Background(), p, nil); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Append appends data as one record, whole or not at all, and returns the
+// record's position, which is greater than that of any record finished before;
+// 0 if the journal's filter left the record out. In reject mode it waits for
+// room until ctx ends, unless the writer's Options say NoWait.
+func (w *Writer) Append(ctx context.Context, data []byte, o *RecordOptions) (position uint64, err error) {
+	level := w.level
+	if o != nil {
+		level = narrow(o.Level)
+	}
+	w.mu.Lock()
+	if int(level) < w.log.Level() && !w.closed.Load() {
+		w.silenced.Add(1)
+		w.mu.Unlock()
+		return 0, nil
+	}
+	p, err := w.ready(o, len(data))
+	if err == nil {
+		position, err = w.tx.Append(data, level, w.now, p)
+	}
+	w.mu.Unlock()
+	if err != nil {
+		return w.retry(ctx, err, len(data), o, func(p *multilog.Prefix) (uint64, error) {
+			return w.tx.Append(data, level, w.now, p)
+		})
+	}
+	runtime.KeepAlive(w)
+	return position, nil
+}
+
+// ready returns what lies before the data of a record of the given size, or
+// says why there can be none. The caller holds mu.
+func (w *Writer) ready(o *RecordOptions, size int) (*multilog.Prefix, error) {
+	if w.closed.Load() {
+		return nil, w.closedErr()
+	}
+	p := &w.prefix
+	if o != nil && o.Key != w.key {
+		if o.Key != w.otherKey {
+			if len(o.Key) > multilog.MaxKey {
+				return nil, keyError(w.name, o.Key)
+			}
+			w.other.Set(w.host.Node.Name(), o.Key)
+			w.otherKey = o.Key
+		}
+		p = &w.other
+	}
+	if limit := w.log.Config().Limit() - p.Size(); size > limit {
+		return nil, &SizeError{Journal: w.name, Size: size, Max: limit}
+	}
+	return p, nil
+}
+
+// retry ends a call that met err: it waits where that can help.
+func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func(*multilog.Prefix) (uint64, error)) (uint64, error) {
+	spin := w.policy.Begin()
+	for {
+		if !errors.Is(err, multilog.ErrFull) {
+			return 0, w.wrap(err)
+		}
+		if w.noWait || w.log.Config().Mode == multilog.Overwrite && !spin.Next() {
+			w.log.CountRefused()
+			return 0, &FullError{Journal: w.name, Blockers: w.names(w.log.Blockers())}
+		}
+		if w.log.Config().Mode == multilog.Reject && !spin.Next() {
+			if err := w.park(ctx, size); err != nil {
+				return 0, err
+			}
+			spin = w.policy.Begin()
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		var position uint64
+		w.mu.Lock()
+		p, e := w.ready(o, size)
+		if err = e; err == nil {
+			position, err = try(p)
+		}
+		w.mu.Unlock()
+		if err == nil {
+			return position, nil
+		}
+	}
+}
+
+// wrap names the journal in err.
+func (w *Writer) wrap(err error) error {
+	if errors.Is(err, multilog.ErrFenced) {
+		err = ErrFenced
+	}
+	var size *SizeError
+	if errors.As(err, &size) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("journal %q: %w", w.name, err)
+}
+
+func (w *Writer) closedErr() error { return fmt.Errorf("writer of journal %q: %w", w.name, ErrClosed) }
+
+// Name returns the journal's name.
+func (w *Writer) Name() string { return w.name }
+
+// MaxRecord is the size limit of a record's data in bytes, with the writer's
+// own key.
+func (w *Writer) MaxRecord() int { return w.log.Config().Limit() - w.prefix.Size() }
+
+// Enabled reports whether the journal's filter lets records of this level
+// pass. It costs one load.
+func (w *Writer) Enabled(level slog.Level) bool { return int(narrow(level)) >= w.log.Level() }
+
+// Silenced is how many records of this writer the journal's filter left out.
+func (w *Writer) Silenced() uint64 { return w.silenced.Load() }
+
+// Close gives up open reservations and ends the writer. Calls that wait return
+// ErrClosed.
+func (w *Writer) Close() error {
+	if w.closed.Swap(true) {
+		return nil
+	}
+	w.mu.Lock()
+	for len(w.waiting) > 0 {
+		for waiter := range w.waiting {
+			w.ring(waiter.Bell())
+		}
+		w.idle.Wait()
+	}
+	for _, r := range w.open {
+		r.abort()
+	}
+	w.mu.Unlock()
+	w.host.Remove(w)
+	return w.area.Close()
+}
