@@ -104,9 +104,17 @@ func (e *Entry) passed(r *Rx) {
 		return // told when it sleeps
 	}
 	// R6, edge: wake writer (cursor | waiters). A swap, because a load follows.
-	words.cursor.Swap(r.Pos)
+	old := words.cursor.Swap(r.Pos)
 	invariant.Point("multilog.R6")
 	if e.log.waiters.Load() != 0 {
+		e.log.crossed(old, r.Pos, e.ring)
+	}
+}
+
+// idle is for a reader that finds nothing to read: it wakes the writers that
+// have room, though less than a little more.
+func (e *Entry) idle() {
+	if e.hold && e.log.waiters.Load() != 0 {
 		e.log.wakeWriters(e.ring)
 	}
 }

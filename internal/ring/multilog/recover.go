@@ -41,7 +41,7 @@ func (l *Log) Recover(owner uint32, evicted bool, ring func(wake.Bell)) (records
 // bury ends the claim in state word i, if it is an open one of owner, who is
 // dead, and reports whether it was this call that ended a record.
 func (l *Log) bury(i int, owner uint32, evicted bool) bool {
-	for {
+	for range stubborn {
 		w := state(l.states[i].Load())
 		to := stGone
 		switch {
@@ -67,20 +67,25 @@ func (l *Log) bury(i int, owner uint32, evicted bool) bool {
 		}
 		return true
 	}
+	return false
 }
 
 // expel frees e if owner has it; if the owner was evicted and may still write
 // into it, e is nobody's for ever.
 func (l *Log) expel(e *entry, owner uint32, evicted bool) bool {
-	w := who(e.who.Load())
-	if w.state() == whoFree || w.state() == whoRetired || w.owner() != owner {
-		return false
+	for range stubborn {
+		w := who(e.who.Load())
+		if w.state() == whoFree || w.state() == whoRetired || w.owner() != owner {
+			return false
+		}
+		to := w.free()
+		if evicted {
+			to = packWho(whoRetired, 0, owner, w.gen())
+		}
+		if e.who.CompareAndSwap(uint64(w), uint64(to)) {
+			invariant.Point("multilog.V3")
+			return true
+		}
 	}
-	to := w.free()
-	if evicted {
-		to = packWho(whoRetired, 0, owner, w.gen())
-	}
-	ok := e.who.CompareAndSwap(uint64(w), uint64(to))
-	invariant.Point("multilog.V3")
-	return ok
+	return false
 }

@@ -54,8 +54,9 @@ type Rx struct {
 	Filter Filter
 	Skipped
 
-	buf []byte
-	hdr [headerSize + MaxName + MaxKey + 8]byte
+	budget int // bytes that the checksums of an image may still cover
+	buf    []byte
+	hdr    [headerSize + MaxName + MaxKey + 8]byte
 }
 
 // NewRx makes a reader that disturbs nobody, at the oldest record.
@@ -69,9 +70,26 @@ func (l *Log) NewRx(p Peers) *Rx {
 // of a copy of its segment. It changes nothing in the log, counts unfinished
 // records as tombstones, and steps over what makes no sense.
 func (l *Log) NewImageRx() *Rx {
-	r := &Rx{log: l, image: true, peers: Peers{Status: func(uint32) Status { return Dead }}}
+	r := &Rx{log: l, image: true, peers: Peers{Status: func(uint32) Status { return Dead }}, budget: 8 * len(l.bytes)}
 	_ = r.rewind()
 	return r
+}
+
+// origin is where to look for the oldest record of an image whose room word
+// makes no sense: a lap before the newest that any record tells.
+func (l *Log) origin() uint64 {
+	newest := uint64(1)
+	for i := range l.n {
+		w := state(l.states[i].Load())
+		p := w.lap()*l.n + i
+		if w.status() != stReady || w.lap() <= newest {
+			continue
+		}
+		if k, err := l.span(p, w); err == nil && l.plausible(p, k) {
+			newest = w.lap()
+		}
+	}
+	return max(newest-1, 1) * l.n
 }
 
 // Log returns the log that r reads.
@@ -101,6 +119,7 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 				}
 				continue
 			}
+			r.idle()
 			return End, nil
 		}
 		k, err := l.span(r.Pos, w)
@@ -128,6 +147,7 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 		case stBusy:
 			if !r.pass(w, look) {
 				r.Owner = w.owner()
+				r.idle()
 				return Unfinished, nil
 			}
 		default:
@@ -135,6 +155,12 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 		}
 	}
 	return Busy, nil
+}
+
+func (r *Rx) idle() {
+	if r.entry != nil {
+		r.entry.idle()
+	}
 }
 
 // pass is R2 for a BUSY word: it reports whether Next may look again, because
@@ -273,12 +299,12 @@ func (r *Rx) broken(err error) (moved bool, _ error) {
 		return false, err
 	}
 	l := r.log
-	for p := r.Pos + 1; p < l.loadRoom().head()+l.n; p++ {
+	for p := r.Pos + 1; p <= r.Pos+2*l.n; p++ {
 		w, age := l.load(p)
 		if age != 0 || w.status() != stReady {
 			continue
 		}
-		if k, err := l.span(p, w); err == nil && l.sound(p, k) {
+		if k, err := l.span(p, w); err == nil && r.sound(p, k) {
 			r.Corrupt++
 			r.Pos = p
 			return true, nil
@@ -286,16 +312,23 @@ func (r *Rx) broken(err error) (moved bool, _ error) {
 	}
 	if err != nil {
 		r.Corrupt++
-		r.Pos = l.loadRoom().head() + l.n // nothing is left
+		r.Pos += 2 * l.n // nothing is left
 	}
 	return false, nil
 }
 
-// sound reports whether the record of k cells at p holds together.
-func (l *Log) sound(p, k uint64) bool {
+// sound reports whether the record of k cells at p holds together. An image can
+// be made so that its records overlap: past the budget, the headers must do.
+func (r *Rx) sound(p, k uint64) bool {
+	l := r.log
 	b := l.bytes[l.index(p)*CellSize:][:k*CellSize]
-	length := uint64(binary.LittleEndian.Uint32(b[4:]))
-	size := headerSize + mem.Align(uint64(b[10])+uint64(b[11]), 8) + length
-	return b[11] <= MaxName && size <= k*CellSize &&
-		(!l.config.Checksum || checksum(p, b[4:size]) == binary.LittleEndian.Uint32(b))
+	size := headerSize + mem.Align(uint64(b[10])+uint64(b[11]), 8) + uint64(binary.LittleEndian.Uint32(b[4:]))
+	if !l.plausible(p, k) || size > k*CellSize {
+		return false
+	}
+	if !l.config.Checksum || r.budget < int(size) {
+		return true
+	}
+	r.budget -= int(size)
+	return checksum(p, b[4:size]) == binary.LittleEndian.Uint32(b)
 }

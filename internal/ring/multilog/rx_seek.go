@@ -8,32 +8,30 @@ import "github.com/ringbus/ringbus/internal/invariant"
 // it was, and the error is a [NoRecordError].
 func (r *Rx) Seek(pos uint64) error {
 	old := *r
-	if err := r.rewind(); err != nil {
+	return r.seek(func() error {
+		if pos < r.Pos {
+			return &GoneError{pos, r.Pos}
+		}
+		found := false
+		err := r.walk(func(p, _ uint64, _ state) bool {
+			found = found || p == pos
+			return p <= pos
+		})
+		if err == nil && !found {
+			err = &NoRecordError{pos, r.Pos}
+			r.Pos, r.Seq, r.bytes, r.Skipped = old.Pos, old.Seq, old.bytes, old.Skipped
+		}
 		return err
-	}
-	if pos < r.Pos {
-		return &GoneError{pos, r.Pos}
-	}
-	found := false
-	err := r.walk(func(p, _ uint64, _ state) bool {
-		found = found || p == pos
-		return p <= pos
 	})
-	if err == nil && !found {
-		*r = old
-		return &NoRecordError{pos, r.Pos}
-	}
-	return err
 }
 
 // SeekTime moves the reader to the first record that was written at or after
 // wall, in ns since 1970.
 func (r *Rx) SeekTime(wall int64) error {
-	if err := r.rewind(); err != nil {
-		return err
-	}
-	return r.walk(func(p, k uint64, w state) bool {
-		return w.status() != stReady || int64(r.log.cell(p, k)[3].Load()) < wall
+	return r.seek(func() error {
+		return r.walk(func(p, k uint64, w state) bool {
+			return w.status() != stReady || int64(r.log.cell(p, k)[3].Load()) < wall
+		})
 	})
 }
 
@@ -43,28 +41,40 @@ func (r *Rx) SeekFirst() error { return r.rewind() }
 // SeekLast moves the reader to the n-th last of the records that its filter
 // takes; 0: to the end.
 func (r *Rx) SeekLast(n uint64) error {
-	if err := r.rewind(); err != nil {
-		return err
-	}
 	type place struct{ pos, seq, bytes uint64 }
 	var last []place // the n last, from next on
 	next := 0
-	err := r.walk(func(_, k uint64, w state) bool {
-		switch here := (place{r.Pos, r.Seq, r.bytes}); {
-		case n == 0 || w.status() != stReady || !r.matches(k):
-		case uint64(len(last)) < n:
-			last = append(last, here)
-		default:
-			last[next] = here
-			next = (next + 1) % len(last)
+	return r.seek(func() error {
+		err := r.walk(func(_, k uint64, w state) bool {
+			switch here := (place{r.Pos, r.Seq, r.bytes}); {
+			case n == 0 || w.status() != stReady || !r.matches(k):
+			case uint64(len(last)) < n:
+				last = append(last, here)
+			default:
+				last[next] = here
+				next = (next + 1) % len(last)
+			}
+			return true
+		})
+		if err == nil && len(last) > 0 {
+			p := last[next]
+			r.Pos, r.Seq, r.bytes = p.pos, p.seq, p.bytes
 		}
-		return true
+		return err
 	})
-	if err == nil && len(last) > 0 {
-		p := last[next]
-		r.Pos, r.Seq, r.bytes = p.pos, p.seq, p.bytes
-		r.advance(0)
+}
+
+// seek moves the reader to the oldest record, and lets find go on from there. A
+// reader that holds, holds everything meanwhile.
+func (r *Rx) seek(find func() error) error {
+	if err := r.rewind(); err != nil {
+		return err
 	}
+	e := r.entry
+	r.entry = nil
+	err := find()
+	r.entry = e
+	r.advance(0)
 	return err
 }
 
@@ -80,10 +90,14 @@ func (r *Rx) rewind() error {
 	l, e := r.log, r.entry
 	r.entry = nil
 	defer func() { r.entry = e }()
-	for {
+	for range stubborn {
 		r.Pos, r.Seq, r.bytes = 0, 0, 0
 		err := r.jump()
 		r.Skipped = Skipped{}
+		if r.image && (err != nil || r.lost()) {
+			r.Pos, r.Seq, r.bytes = l.origin(), 0, 0
+			return nil
+		}
 		if err != nil || e == nil || !e.hold {
 			return err
 		}
@@ -98,17 +112,19 @@ func (r *Rx) rewind() error {
 			return nil
 		}
 	}
+	return &CorruptError{"room word", l.room.Load()}
+}
+
+// lost reports whether nothing is claimed where the oldest record should be,
+// though there are records.
+func (r *Rx) lost() bool {
+	_, age := r.log.load(r.Pos)
+	return age != 0 && r.Pos != r.log.tail.Load()
 }
 
 // walk passes finished claims while pass says so. It is how a reader finds its
-// place: what it passes is counted as read. What it holds, it holds until then.
+// place: what it passes is counted as read.
 func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
-	e := r.entry
-	r.entry = nil
-	defer func() {
-		r.entry = e
-		r.advance(0)
-	}()
 	l := r.log
 	for end := l.loadRoom().head() + l.n; r.Pos < end; { // whoever appends meanwhile is not chased
 		w, age := l.load(r.Pos)

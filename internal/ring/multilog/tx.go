@@ -2,6 +2,7 @@ package multilog
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ringbus/ringbus/internal/invariant"
 )
@@ -78,7 +79,11 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		}
 		switch {
 		case age < 0: // tail is that old as well; head is not
-			pos = l.loadRoom().head()
+			head := l.loadRoom().head()
+			if head <= pos {
+				return 0, 0, &CorruptError{fmt.Sprintf("state word of position %d", pos), uint64(w)}
+			}
+			pos = head
 			continue
 		case age == 0: // W3: claimed; the next one
 			k, err := l.span(pos, w)
@@ -142,6 +147,7 @@ func (t *Tx) offer(pos uint64, w state, age int64, mn, mx uint64) (status, uint6
 			return 0, 0, err
 		}
 		_, err = t.makeRoom(pos, k, k)
+		t.run(pos, k) // its middle words age as well
 		return w.status(), k, err
 	}
 	k, err := t.makeRoom(pos, min(mn, l.n-l.index(pos)), min(mx, l.n-l.index(pos)))
@@ -176,7 +182,7 @@ func (t *Tx) run(pos, k uint64) uint64 {
 // moveTail is W8: a help for others, and left out most of the time.
 func (t *Tx) moveTail(end uint64) {
 	l := t.log
-	for {
+	for range stubborn {
 		tail := l.tail.Load()
 		if end < tail+l.lag {
 			return
@@ -219,7 +225,7 @@ func (t *Tx) Abort(c Claim) error {
 // more, in whatever lap the hole is now.
 func (t *Tx) yield(c Claim) error {
 	l := t.log
-	for {
+	for range stubborn {
 		w := state(l.state(c.Pos).Load())
 		if w.status() != stHole || w.owner() != t.peers.Me {
 			return ErrFenced // sealed by somebody who took us for dead
@@ -232,4 +238,5 @@ func (t *Tx) yield(c Claim) error {
 			return ErrLapped
 		}
 	}
+	return &CorruptError{fmt.Sprintf("state word of position %d", c.Pos), l.state(c.Pos).Load()}
 }

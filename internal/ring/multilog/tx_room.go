@@ -15,7 +15,7 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 	if pos+most <= t.head+l.n && pos >= t.head {
 		return most, nil
 	}
-	for {
+	for range stubborn {
 		r := l.loadRoom() // W4, edge: join (joins here | the joiner's cursor, then joins)
 		head := r.head()
 		t.head = head
@@ -46,6 +46,7 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 			return 0, err
 		}
 	}
+	return 0, &CorruptError{"room word, which does not stand still", l.room.Load()}
 }
 
 // held is E1: the smallest cursor of the readers that hold. Those that are dead
@@ -133,7 +134,7 @@ func (l *Log) rank(p uint64) []atomic.Uint64 {
 
 // raise is CAS-max: others raise it to the same value, or did to a later one.
 func raise(a *atomic.Uint64, v uint64) {
-	for {
+	for range stubborn {
 		old := a.Load()
 		if old >= v || a.CompareAndSwap(old, v) {
 			return

@@ -49,15 +49,15 @@ func (w *Waiter) Close() {
 func (w *Waiter) Bell() wake.Bell { return w.log.waiting[w.i].bell }
 
 // Asleep is K2: the writer, who has prepared to sleep on its bell, announces
-// that it waits until size bytes are there, and a little more, so that it is
-// not woken for every record. It must look once more (Ready) before it sleeps.
+// how far readers must be for size bytes to be there. It must look once more
+// (Ready) before it sleeps.
 func (w *Waiter) Asleep(size int) {
 	l := w.log
 	e := &l.waiting[w.i]
 	tail := l.end()
 	w.need = tail + cellsFor(size)
 	w.need -= min(w.need, l.n)
-	e.cursor.Store(min(w.need+l.n/8, tail))
+	e.cursor.Store(w.need)
 	w.seq++
 	e.park.Store(w.seq)
 	invariant.Point("multilog.K2w")
@@ -92,7 +92,20 @@ func (l *Log) end() uint64 {
 	return p
 }
 
-// wakeWriters rings the writers whose room is there.
+// crossed rings the writers that waited for a reader to come this far, and a
+// little further, so that they are not woken for each record. Others may be in
+// their way still: each reader rings once as it crosses.
+func (l *Log) crossed(from, to uint64, ring func(wake.Bell)) {
+	for m := l.waiters.Load(); m != 0; m &= m - 1 {
+		e := &l.waiting[bits.TrailingZeros64(m)]
+		at := e.cursor.Load() + l.n/8
+		if p := e.park.Load(); p != 0 && from < at && to >= at {
+			wakeEntry(e, p, ring)
+		}
+	}
+}
+
+// wakeWriters rings the writers that all readers have let pass.
 func (l *Log) wakeWriters(ring func(wake.Bell)) {
 	low := l.held()
 	for m := l.waiters.Load(); m != 0; m &= m - 1 {
