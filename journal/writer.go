@@ -135,10 +135,15 @@ func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOption
 		}
 		if w.noWait || w.log.Config().Mode == multilog.Overwrite && !spin.Next() {
 			w.log.CountRefused()
-			return 0, &FullError{Journal: w.name, Blockers: w.names(w.log.Blockers())}
+			return 0, w.full(err)
 		}
 		if w.log.Config().Mode == multilog.Reject && !spin.Next() {
-			if err := w.park(ctx, size); err != nil {
+			if errors.Is(err, multilog.ErrNoRun) { // nobody says when that ends
+				err = pause(ctx, relook/10)
+			} else {
+				err = w.park(ctx, size)
+			}
+			if err != nil {
 				return 0, err
 			}
 			spin = w.policy.Begin()
@@ -157,6 +162,15 @@ func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOption
 			return position, nil
 		}
 	}
+}
+
+// full is what is told of err, which is an ErrFull.
+func (w *Writer) full(err error) error {
+	e := &FullError{Journal: w.name}
+	if !errors.Is(err, multilog.ErrNoRun) {
+		e.Blockers = w.names(w.log.Blockers())
+	}
+	return e
 }
 
 // wrap names the journal in err.

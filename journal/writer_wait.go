@@ -50,7 +50,7 @@ func (w *Writer) enlist() (*multilog.Waiter, error) {
 	if w.closed.Load() {
 		return nil, w.closedErr()
 	}
-	waiter, err := w.log.NewWaiter(uint32(w.host.Node.Owner()))
+	waiter, err := w.log.NewWaiter(w.peers())
 	if err == nil {
 		w.waiting[waiter] = struct{}{}
 	}

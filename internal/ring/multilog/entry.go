@@ -16,6 +16,7 @@ type Entry struct {
 	hold bool
 	ring func(wake.Bell)
 	seq  uint64 // generation 32, announcements 32: never the same twice
+	told uint64 // where the reader was when it found nothing last
 }
 
 // Register gives r a place, for the owner that r's peers say. With hold, in
@@ -107,16 +108,20 @@ func (e *Entry) passed(r *Rx) {
 	old := words.cursor.Swap(r.Pos)
 	invariant.Point("multilog.R6")
 	if e.log.waiters.Load() != 0 {
-		e.log.crossed(old, r.Pos, e.ring)
+		e.log.crossed(old, r.Pos, e.log.n/8, e.ring) // not for each record
 	}
 }
 
-// idle is for a reader that finds nothing to read: it wakes the writers that
-// have room, though less than a little more.
-func (e *Entry) idle() {
-	if e.hold && e.log.waiters.Load() != 0 {
-		e.log.wakeWriters(e.ring)
+// idle is for a reader that finds nothing to read: no more of its steps will
+// wake the writers that have room by now.
+func (e *Entry) idle(r *Rx) {
+	if !e.hold || e.told == r.Pos {
+		return
 	}
+	if e.log.waiters.Load() != 0 {
+		e.log.crossed(e.told, r.Pos, 0, e.ring)
+	}
+	e.told = r.Pos
 }
 
 // Report stores what the reader has lost, for inspection.

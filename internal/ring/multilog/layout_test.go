@@ -190,7 +190,7 @@ func TestBytesOfALog(t *testing.T) {
 	}
 	rx.Entry().Asleep(rx)
 	rx.Entry().Report(Skipped{Lost: 5, LostBytes: 6})
-	w, err := r.log.NewWaiter(0x54321)
+	w, err := r.log.NewWaiter(r.peers(0x54321))
 	must(t, err)
 	w.Asleep(1000)
 	r.log.SetLevel(-1)

@@ -159,7 +159,7 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 
 func (r *Rx) idle() {
 	if r.entry != nil {
-		r.entry.idle()
+		r.entry.idle(r)
 	}
 }
 

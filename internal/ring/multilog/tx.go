@@ -67,8 +67,8 @@ func cellsFor(size int) uint64 { return (uint64(size) + headerSize + CellSize - 
 // claim is W1 to W7.
 func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 	l := t.log
-	pads := uint64(0)
-	pos = t.hint // W1
+	lost := uint64(0) // cells passed because of claims that stay out of use
+	pos = t.hint      // W1
 	for range 2*l.n + stubborn {
 		w, age := l.load(pos) // W2
 		// tail is loaded after the word: a hint that is half the laps old does not
@@ -102,10 +102,13 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		if st == stPad {
-			if pads += k; pads > l.n {
-				return 0, 0, ErrFull
+		// A pad at the log's end costs a rival's claim each time; what holes cost
+		// is looked at before anything is given up for it.
+		if st == stHole || st == stGone || st == stPad && l.index(pos+k) != 0 {
+			if lost == 0 && !l.fits(pos, mn) || lost > 2*l.n {
+				return 0, 0, ErrNoRun
 			}
+			lost += k
 		}
 		next := packState(l.lap(pos), st, t.peers.Me, k)
 		if st == stHole || st == stGone {
@@ -177,6 +180,22 @@ func (t *Tx) run(pos, k uint64) uint64 {
 		}
 	}
 	return k
+}
+
+// fits reports whether the claims that stay out of use leave a run of k cells
+// somewhere, so that none is claimed in vain. pos is the true tail.
+func (l *Log) fits(pos, k uint64) bool {
+	run := uint64(0)
+	for i := uint64(0); i < l.n; i++ {
+		w := state(l.states[i].Load())
+		if age := w.age(l.lap(pos)); (w.status() == stHole || w.status() == stGone) && age >= 0 && age <= 1 {
+			run = 0
+			i += max(w.cells(), 1) - 1
+		} else if run++; run >= k {
+			return true
+		}
+	}
+	return false
 }
 
 // moveTail is W8: a help for others, and left out most of the time.

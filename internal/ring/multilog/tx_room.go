@@ -33,7 +33,7 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 		need := pos + most - l.n
 		goal := min(need+l.slack, pos)
 		if l.config.Mode == Reject {
-			held := t.held(need)
+			held := l.held(need, t.peers.Status)
 			if held <= head { // W5: held by readers; grant what is there
 				if have := head + l.n - pos; have >= least {
 					return have, nil
@@ -49,10 +49,9 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 	return 0, &CorruptError{"room word, which does not stand still", l.room.Load()}
 }
 
-// held is E1: the smallest cursor of the readers that hold. Those that are dead
-// or suspect do not count, if they are in the way of need.
-func (t *Tx) held(need uint64) uint64 {
-	l := t.log
+// held is E1: the smallest cursor of the readers that hold. Those that are not
+// alive do not count, if they are in the way of need.
+func (l *Log) held(need uint64, status func(uint32) Status) uint64 {
 	low := uint64(maxHead)
 	for m := l.used.Load(); m != 0; m &= m - 1 {
 		e := &l.readers[bits.TrailingZeros64(m)]
@@ -61,7 +60,7 @@ func (t *Tx) held(need uint64) uint64 {
 			continue
 		}
 		c := e.cursor.Load()
-		if c < need && t.peers.Status(w.owner()) != Alive {
+		if c < need && status(w.owner()) != Alive {
 			continue
 		}
 		low = min(low, c)
