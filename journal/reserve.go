@@ -79,6 +79,9 @@ func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int) (Rese
 	}
 	r.data = w.log.Data(claim, p.Size())
 	r.data = r.data[:min(most, len(r.data))]
+	if shadowed {
+		r.data = make([]byte, len(r.data))
+	}
 	return Reservation{r, r.seq.Add(1)}, nil
 }
 
@@ -132,6 +135,9 @@ func (r Reservation) Commit(length int) error {
 	}
 	if length < 0 || length > len(v.data) {
 		panic(fmt.Sprintf("journal: Commit of %d bytes of a reservation of %d", length, len(v.data)))
+	}
+	if shadowed {
+		w.log.Fill(v.claim, v.prefix.Size(), v.data[:length])
 	}
 	err := w.tx.Finish(v.claim, v.header, &v.prefix, length)
 	v.seq.Add(1)
