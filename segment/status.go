@@ -68,6 +68,9 @@ func (s *Segment) ended(o Owner) bool {
 }
 
 func (s *Segment) status(o Owner, lk locks) Status {
+	if s.image {
+		return Dead
+	}
 	slot := o.Slot()
 	for range stubborn {
 		w := s.load(slot)

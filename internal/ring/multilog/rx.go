@@ -127,8 +127,14 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 		case age < 0 && !r.image:
 			err = r.jump()
 		case age != 0 || err != nil:
+			if age != 0 {
+				err = nil // never claimed, or a lap ago: no reason to call it garbage
+			}
 			var moved bool
-			if moved, err = r.broken(err); !moved && err == nil {
+			if moved, err = r.broken(err); moved {
+				continue
+			}
+			if err == nil {
 				return End, nil
 			}
 		}

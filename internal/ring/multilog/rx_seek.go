@@ -137,6 +137,9 @@ func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 			r.Skipped = Skipped{}
 			continue
 		case r.image && (age != 0 || err != nil):
+			if age != 0 {
+				err = nil
+			}
 			if moved, _ := r.broken(err); !moved {
 				return nil
 			}
