@@ -20,9 +20,9 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
-// Verify checks every invariant of the segment and of all topics in it, and
-// returns what is wrong. On a bus in use, only what stays wrong for three looks
-// is reported.
+// Verify checks every invariant of the segment and of all topics and journals
+// in it, and returns what is wrong. On a bus in use, only what stays wrong for
+// three looks is reported.
 func Verify(seg *segment.Segment) []Problem {
 	var out []Problem
 	for _, p := range seg.Verify() {
@@ -66,8 +66,14 @@ func verify(seg *segment.Segment) []Problem {
 	defer runtime.KeepAlive(seg)
 	c := checker{view: newView(seg)}
 	for _, a := range c.areas {
-		if a.Key.Kind == segment.KindTopic && a.State == segment.EntryReady && a.Err == nil {
+		if a.State != segment.EntryReady || a.Err != nil {
+			continue
+		}
+		switch a.Key.Kind {
+		case segment.KindTopic:
 			c.topic(a)
+		case segment.KindJournal:
+			c.journal(a)
 		}
 	}
 	for _, k := range c.orphans() {

@@ -18,7 +18,7 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics of the bus, or the buses",
+		Short: "List the topics and journals of the bus, or the buses",
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -27,27 +27,51 @@ func newLs(g *global) *cobra.Command {
 			if buses {
 				return g.listBuses()
 			}
-			return g.listTopics()
+			return g.list()
 		},
 	}
 	c.Flags().BoolVar(&buses, "buses", false, "list the buses of the directory")
 	return c
 }
 
-func (g *global) listTopics() error {
+// listed is what a bus has, as JSON.
+type listed struct {
+	Topics   []inspect.Topic   `json:"topics"`
+	Journals []inspect.Journal `json:"journals"`
+}
+
+func (g *global) list() error {
 	bus, err := g.look()
 	if err != nil {
 		return err
 	}
 	if g.json {
-		return printJSON(bus.Topics)
+		return printJSON(listed{bus.Topics, bus.Journals})
 	}
-	if len(bus.Topics) == 0 {
-		fmt.Fprintf(os.Stderr, "no topics on bus %q\n", g.bus)
+	switch {
+	case len(bus.Topics)+len(bus.Journals) == 0:
+		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
+	case len(bus.Topics) > 0:
+		if err := listTopics(bus.Topics); err != nil {
+			return err
+		}
+	}
+	if len(bus.Journals) == 0 {
 		return nil
 	}
+	if len(bus.Topics) > 0 {
+		fmt.Println()
+	}
+	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
+		for _, j := range bus.Journals {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
+		}
+	})
+}
+
+func listTopics(topics []inspect.Topic) error {
 	return table(os.Stdout, "TOPIC\tPUBLISHERS\tSUBSCRIBERS\tMESSAGES\tBYTES\tMEMORY", func(w io.Writer) {
-		for _, t := range bus.Topics {
+		for _, t := range topics {
 			publishers := 0
 			for _, l := range t.Lanes {
 				if l.Publishing() {

@@ -100,7 +100,7 @@ func TestListsAsJSON(t *testing.T) {
 	fmt.Fprint(in, "one\ntwo\n")
 	eventually(t, "both came", func() bool { return s.out.String() == "one\ntwo\n" })
 
-	topics := decode[[]inspect.Topic](call(t, dir, nil, "ls", "--json").status(0))
+	topics := decode[listed](call(t, dir, nil, "ls", "--json").status(0)).Topics
 	topic := decode[inspect.Topic](call(t, dir, nil, "info", "a", "--json").status(0))
 	bus := decode[inspect.Bus](call(t, dir, nil, "info", "--json").status(0))
 	if len(topics) != 1 || len(bus.Topics) != 1 || topics[0].Name != "a" || bus.Topics[0].Name != "a" {
@@ -140,7 +140,7 @@ func TestListsAsJSON(t *testing.T) {
 	if len(done.Topics) != 1 || done.Topics[0] != "a" || done.Bus != "" {
 		t.Errorf("removed %+v", done)
 	}
-	if topics := decode[[]inspect.Topic](call(t, dir, nil, "ls", "--json").status(0)); len(topics) != 0 {
+	if topics := decode[listed](call(t, dir, nil, "ls", "--json").status(0)).Topics; len(topics) != 0 {
 		t.Errorf("topics after rm: %+v", topics)
 	}
 	if b := decode[build](call(t, dir, nil, "version", "--json").status(0)); b.Go == "" || b.Platform == "" {
@@ -157,7 +157,7 @@ func TestForPeople(t *testing.T) {
 		"ls --buses": {"BUS", "default", "256 MiB"},
 		"info":       {"memory", "topics   1", "NODE"},
 		"info a/b":   {"depth        256 messages", "PUBLISHER", "closed", "SUBSCRIBER"},
-		"doctor":     {"0 nodes, 1 topics", "clean"},
+		"doctor":     {"0 nodes, 1 topics, 0 journals", "clean"},
 		"version":    {"ringbus ", "go1."},
 	} {
 		out := call(t, dir, nil, strings.Fields(args)...).status(0).out.String()

@@ -151,6 +151,7 @@ func (l *Log) Held(tell func(what string, owner uint32)) {
 func (l *Log) Verify() []string {
 	var out []string
 	wrong := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	tail := l.tail.Load() // before the claims: it is never beyond the last one
 	r := l.loadRoom()
 	head := r.head()
 	if head < l.n || head > maxHead-l.n {
@@ -183,7 +184,7 @@ func (l *Log) Verify() []string {
 	if l.loadRoom() == r && p > head+l.n {
 		wrong("the claims from %d end at %d, beyond the log", head, p)
 	}
-	if tail := l.tail.Load(); l.loadRoom() == r && tail > l.end() {
+	if l.loadRoom() == r && tail > p {
 		wrong("tail %d is beyond the last claim, which ends at %d", tail, p)
 	}
 	for i := range l.readers {
