@@ -1,6 +1,7 @@
 package multilog
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,7 @@ func (l *Log) Fill(c Claim, prefix int, data []byte) {
 func (t *Tx) Finish(c Claim, h Header, p *Prefix, length int) error {
 	l := t.log
 	w := l.cell(c.Pos, c.cells)
-	mem.CopyIn(w[4:], p.bytes)
+	p.copyIn(w[4:])
 	t.stamp(c, w, h, p, length)
 	return t.Commit(c)
 }
@@ -82,10 +83,18 @@ func (t *Tx) Append(data []byte, level int16, now func() (mono, wall int64), p *
 		h.Mono, h.Wall = now()
 	}
 	w := t.log.cell(c.Pos, c.cells)
-	mem.CopyIn(w[4:], p.bytes)
+	p.copyIn(w[4:])
 	mem.CopyIn(w[4+len(p.bytes)/8:], data)
 	t.stamp(c, w, h, p, len(data))
 	return c.Pos, t.Commit(c)
+}
+
+// copyIn stores p at w. It is a few words most of the time, and a call of copy
+// costs more than they do.
+func (p *Prefix) copyIn(w []atomic.Uint64) {
+	for i := range len(p.bytes) / 8 {
+		mem.StoreRelease(&w[i], binary.LittleEndian.Uint64(p.bytes[8*i:]))
+	}
 }
 
 // stamp stores the header.

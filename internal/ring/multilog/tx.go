@@ -46,12 +46,17 @@ func (t *Tx) Reserve(least, most int) (Claim, error) {
 	if least < 0 || most < least || mn > l.max {
 		return Claim{}, &LimitError{"record size in bytes", least, "0 to the journal's limit"}
 	}
-	pos, k, err := t.claim(mn, min(mx, l.max))
-	if err != nil {
-		return Claim{}, err
+	pos, k := t.hint, min(mx, l.max)
+	if !t.straight(pos, k) {
+		var err error
+		if pos, k, err = t.claim(mn, k); err != nil {
+			return Claim{}, err
+		}
 	}
 	t.hint = pos + k
-	t.moveTail(pos + k)
+	if pos+k >= l.tail.Load()+l.lag {
+		t.moveTail(pos + k)
+	}
 	c := Claim{pos, k}
 	// edge: claim (W7, then what is stored from here on | Rx: bytes, then room).
 	// The CAS is the barrier; this load holds back the stores on arm64 without LSE.
@@ -63,6 +68,28 @@ func (t *Tx) Reserve(least, most int) (Claim, error) {
 }
 
 func cellsFor(size int) uint64 { return (uint64(size) + headerSize + CellSize - 1) / CellSize }
+
+// straight is W2 to W7 for k cells at pos, where the claim before ended, if no
+// other claim, eviction or hole is in the way: the same steps as in claim,
+// without its cases. It reports whether the claim was made.
+func (t *Tx) straight(pos, k uint64) bool {
+	l := t.log
+	i, lap := pos&l.mask, pos>>l.shift
+	w := state(l.states[i].Load()) // W2
+	age := w.age(lap)
+	if l.tail.Load() > pos || age <= 0 || carried(w, age) || k > l.n-i ||
+		pos < t.head || pos+k > t.head+l.n || // W4: head is this at least
+		k > 1 && t.run(pos, k) < k {
+		return false
+	}
+	invariant.Point("multilog.W6")
+	if !l.states[i].CompareAndSwap(uint64(w), uint64(packState(lap, stBusy, t.peers.Me, k))) { // W7
+		t.Retries++
+		return false
+	}
+	invariant.Point("multilog.W7")
+	return true
+}
 
 // claim is W1 to W7.
 func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
