@@ -249,19 +249,19 @@ func (r *Reader) sleep(ctx context.Context) error {
 	}
 	e := r.rx.Entry()
 	r.sleeper.Prepare()
-	e.Asleep(r.rx)
+	timed := e.Asleep(r.rx)
 	defer e.Awake()
 	if r.rx.Ready() || r.gate.Closed.Load() {
 		r.sleeper.Cancel()
 		return nil
 	}
-	if !r.rx.Waits() {
+	if !timed {
 		return r.sleeper.Sleep(ctx)
 	}
 	// The writer of the next record may be one of another kernel.
-	timed, cancel := context.WithTimeout(ctx, relook)
+	relooked, cancel := context.WithTimeout(ctx, relook)
 	defer cancel()
-	if err := r.sleeper.Sleep(timed); err != nil {
+	if err := r.sleeper.Sleep(relooked); err != nil {
 		return ctx.Err()
 	}
 	return nil

@@ -126,22 +126,33 @@ func (w *Writer) ready(o *RecordOptions, size int) (*multilog.Prefix, error) {
 	return p, nil
 }
 
+// prefixSize is how much a record has besides header and data.
+func (w *Writer) prefixSize(o *RecordOptions) int {
+	key := w.key
+	if o != nil {
+		key = o.Key
+	}
+	return multilog.PrefixSize(w.host.Node.Name(), key)
+}
+
 // retry ends a call that met err: it waits where that can help.
 func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func(*multilog.Prefix) (uint64, error)) (uint64, error) {
 	spin := w.policy.Begin()
+	overwrite := w.log.Config().Mode == multilog.Overwrite
 	for {
-		if !errors.Is(err, multilog.ErrFull) {
+		switch {
+		case errors.Is(err, ErrLapped): // nobody will see it: once more
+		case !errors.Is(err, multilog.ErrFull):
 			return 0, w.wrap(err)
-		}
-		if w.noWait || w.log.Config().Mode == multilog.Overwrite && !spin.Next() {
+		case spin.Next() && !w.noWait:
+		case w.noWait || overwrite:
 			w.log.CountRefused()
 			return 0, w.full(err)
-		}
-		if w.log.Config().Mode == multilog.Reject && !spin.Next() {
+		default:
 			if errors.Is(err, multilog.ErrNoRun) { // nobody says when that ends
 				err = pause(ctx, relook/10)
 			} else {
-				err = w.park(ctx, size)
+				err = w.park(ctx, size+w.prefixSize(o))
 			}
 			if err != nil {
 				return 0, err

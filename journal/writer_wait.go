@@ -14,8 +14,8 @@ import (
 // making room and saying so.
 const relook = 100 * time.Millisecond
 
-// park sleeps until readers have passed enough for a record of size bytes, or
-// some other reason to try again; its error says why there is none.
+// park sleeps until readers have passed enough for a record of size bytes, with
+// what lies before its data, or some other reason to try again; its error says why there is none.
 func (w *Writer) park(ctx context.Context, size int) error {
 	w.unblock()
 	waiter, err := w.enlist()
@@ -29,7 +29,7 @@ func (w *Writer) park(ctx context.Context, size int) error {
 	sleeper := w.host.Pool.NewSleeper(waiter.Bell(), w.policy)
 	defer sleeper.Close()
 	sleeper.Prepare()
-	waiter.Asleep(size + w.prefix.Size())
+	waiter.Asleep(size)
 	if waiter.Ready() || w.closed.Load() {
 		sleeper.Cancel()
 		return nil

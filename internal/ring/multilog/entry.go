@@ -15,7 +15,7 @@ type Entry struct {
 	word who
 	hold bool
 	ring func(wake.Bell)
-	seq  uint64 // generation 32, announcements 32: never the same twice
+	seq  uint64 // generation 32, announcements 31, 0: never the same twice
 	told uint64 // where the reader was when it found nothing last
 }
 
@@ -131,16 +131,34 @@ func (e *Entry) Report(s Skipped) {
 }
 
 // Asleep is K2: the reader, who has prepared to sleep on its bell, announces
-// it. It must look once more (Ready) before it sleeps.
-func (e *Entry) Asleep(r *Rx) {
+// it. It must look once more (Ready) before it sleeps. timed says that the
+// record it waits for is being written: then it must look again in a while,
+// because its writer may be of another kernel and fall silent. Otherwise
+// whoever writes behind an unfinished record rings it once, so that it learns
+// that there is one.
+func (e *Entry) Asleep(r *Rx) (timed bool) {
 	words := &e.log.readers[e.i]
 	words.cursor.Store(r.Pos)
-	e.seq++
-	words.park.Store(e.seq)
+	e.seq += 2
+	park := e.seq
+	if timed = r.waits(); timed {
+		park |= parkTimed
+	}
+	words.park.Store(park)
 	invariant.Point("multilog.K2")
 	e.log.alert.Or(1 << e.i) // edge: wake reader (alert | the state word)
 	invariant.Point("multilog.K2a")
+	return timed
 }
+
+// waits reports whether the record at Pos is being written.
+func (r *Rx) waits() bool {
+	w, age := r.log.load(r.Pos)
+	return age == 0 && w.status() == stBusy
+}
+
+// parkTimed in a reader's park word: it will look again, ring for news only.
+const parkTimed = 1
 
 // Awake is K4: takes Asleep back.
 func (e *Entry) Awake() {
@@ -151,11 +169,8 @@ func (e *Entry) Awake() {
 
 // Ready is K3: it reports whether Next would find more than when it returned
 // End or Unfinished.
-func (r *Rx) Ready() bool { return r.log.news(r.Pos) }
-
-// news reports whether a reader at p can go on.
-func (l *Log) news(p uint64) bool {
-	w, age := l.load(p)
+func (r *Rx) Ready() bool {
+	w, age := r.log.load(r.Pos)
 	return age < 0 || age == 0 && w.status() != stBusy
 }
 
@@ -169,7 +184,12 @@ func (l *Log) wakeReaders(ring func(wake.Bell)) {
 func (l *Log) wakeThese(m uint64, ring func(wake.Bell)) {
 	for ; m != 0; m &= m - 1 {
 		e := &l.readers[bits.TrailingZeros64(m)]
-		if p := e.park.Load(); p != 0 && l.news(e.cursor.Load()) {
+		p := e.park.Load()
+		if p == 0 {
+			continue
+		}
+		w, age := l.load(e.cursor.Load())
+		if age < 0 || age == 0 && (p&parkTimed == 0 || w.status() != stBusy) {
 			wakeEntry(e, p, ring)
 		}
 	}

@@ -26,6 +26,9 @@ type Prefix struct {
 // Size is the prefix' size in bytes, which counts towards a record's size.
 func (p *Prefix) Size() int { return len(p.bytes) }
 
+// PrefixSize is the size in bytes of the prefix of the given name and key.
+func PrefixSize(name, key string) int { return (len(name) + len(key) + 7) &^ 7 }
+
 // Set makes p the prefix of the given name and key, which are cut off at
 // [MaxName] and [MaxKey] bytes. It keeps p's memory.
 func (p *Prefix) Set(name, key string) {

@@ -95,12 +95,6 @@ func (l *Log) origin() uint64 {
 // Log returns the log that r reads.
 func (r *Rx) Log() *Log { return r.log }
 
-// Waits reports whether the record that Next waits for is being written.
-func (r *Rx) Waits() bool {
-	w, age := r.log.load(r.Pos)
-	return age == 0 && w.status() == stBusy
-}
-
 // burst is how many records Next passes before it returns Busy.
 const burst = 1 << 12
 

@@ -102,6 +102,7 @@ func (r *Rx) rewind() error {
 			return err
 		}
 		l.readers[e.i].cursor.Store(r.Pos)
+		e.told = r.Pos
 		w := l.loadRoom()
 		invariant.Point("multilog.J2b")
 		// J3, edge: join (the cursor, this | room, cursors, E6). Who looked at the

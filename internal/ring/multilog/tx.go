@@ -144,7 +144,9 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		invariant.Point("multilog.W6")
 		// W7: the claim exists, with its owner.
 		if !l.state(pos).CompareAndSwap(uint64(w), uint64(next)) {
-			t.Retries++
+			if _, age := l.load(pos); age <= 0 {
+				t.Retries++ // else the word was sealed, by ourselves perhaps
+			}
 			continue
 		}
 		invariant.Point("multilog.W7")
