@@ -162,6 +162,11 @@ func (r *Reader) next(look bool) (Record, bool, error) {
 		if r.gate.Closed.Load() {
 			return Record{}, false, r.closedErr()
 		}
+		if r.p != nil {
+			if err := r.p.host.Node.Err(); err != nil {
+				return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
+			}
+		}
 		found, err := r.rx.Next(&r.rec, look)
 		if err != nil {
 			return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
