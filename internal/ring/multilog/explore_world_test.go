@@ -42,7 +42,6 @@ type draft struct {
 	claim  Claim
 	number uint64
 	length int
-	placed bool
 	done   bool // W10 was done
 }
 
