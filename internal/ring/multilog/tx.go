@@ -84,11 +84,19 @@ func (t *Tx) straight(pos, k uint64) bool {
 	}
 	invariant.Point("multilog.W6")
 	if !l.states[i].CompareAndSwap(uint64(w), uint64(packState(lap, stBusy, t.peers.Me, k))) { // W7
-		t.Retries++
+		t.failed(pos)
 		return false
 	}
 	invariant.Point("multilog.W7")
 	return true
+}
+
+// failed counts a claim at pos that failed because a rival made one. Else the
+// word was sealed, by ourselves perhaps, or made younger.
+func (t *Tx) failed(pos uint64) {
+	if _, age := t.log.load(pos); age <= 0 {
+		t.Retries++
+	}
 }
 
 // claim is W1 to W7.
@@ -144,9 +152,7 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		invariant.Point("multilog.W6")
 		// W7: the claim exists, with its owner.
 		if !l.state(pos).CompareAndSwap(uint64(w), uint64(next)) {
-			if _, age := l.load(pos); age <= 0 {
-				t.Retries++ // else the word was sealed, by ourselves perhaps
-			}
+			t.failed(pos)
 			continue
 		}
 		invariant.Point("multilog.W7")
