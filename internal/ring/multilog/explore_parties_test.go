@@ -267,22 +267,25 @@ func (w *world) next(p *explore.Party, r *reading) bool {
 	case Busy:
 		return true
 	}
-	e := r.rx.entry
+	e, timed := r.rx.entry, true
 	p.Idle = func() error {
-		if !w.l.news(r.rx.Pos) {
-			return nil
+		switch n := len(w.ledger); {
+		case r.rx.Ready():
+			return fmt.Errorf("there is something at %d", r.rx.Pos)
+		case !timed && n > 0 && w.ledger[n-1].pos > r.rx.Pos && w.sealable(r):
+			return fmt.Errorf("who writes at %d is not alive, and there is more behind it", r.rx.Pos)
 		}
-		return fmt.Errorf("there is something at %d", r.rx.Pos)
+		return nil
 	}
 	if e == nil {
-		p.Sleep("polls", func() bool { return w.l.news(r.rx.Pos) || w.sealable(r) })
+		p.Sleep("polls", func() bool { return r.rx.Ready() || w.sealable(r) || w.fenced[r.owner] })
 		return true
 	}
 	bell := e.Bell().Word
 	seen := bell.Load()
-	e.Asleep(r.rx)
+	timed = e.Asleep(r.rx)
 	if !r.rx.Ready() {
-		p.Sleep("for a record", func() bool { return bell.Load() != seen || w.sealable(r) })
+		p.Sleep("for a record", func() bool { return bell.Load() != seen || timed && w.sealable(r) || w.fenced[r.owner] })
 	}
 	e.Awake()
 	return true
@@ -292,7 +295,7 @@ func (w *world) next(p *explore.Party, r *reading) bool {
 // reader looks at that now and then.
 func (w *world) sealable(r *reading) bool {
 	s, age := w.l.load(r.rx.Pos)
-	return age == 0 && s.status() == stBusy && w.status[s.owner()] != Alive || w.fenced[r.owner]
+	return age == 0 && s.status() == stBusy && w.status[s.owner()] != Alive
 }
 
 // received checks one record.

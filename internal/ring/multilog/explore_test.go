@@ -179,11 +179,17 @@ func TestExploreSuspectWriter(t *testing.T) {
 	explore.Run(t, 4000, func(x *explore.Explorer) func() error {
 		w := newWorld(x, []Mode{Overwrite, Reject}[x.Rand.IntN(2)])
 		w.stopped = true
-		w.status[0x101] = Suspect
 		p := w.writer(0x101, w.some())
 		if w.rng.IntN(2) == 0 {
 			w.halt(p, 40)
 		}
+		x.Add("silence", func(*explore.Party) { // rings nobody
+			for range w.rng.IntN(60) {
+				x.Point("waits")
+			}
+			w.status[0x101] = Suspect
+			x.Note("FALLS SILENT")
+		})
 		w.writer(0x202, w.some())
 		w.reader(0x303, oneOf(w, 0, 1, 2, 2), forever)
 		w.reader(0x304, oneOf(w, 0, 1, 2), forever)
