@@ -17,6 +17,8 @@ type Entry struct {
 	ring func(wake.Bell)
 	seq  uint64 // generation 32, announcements 31, 0: never the same twice
 	told uint64 // where the reader was when it found nothing last
+
+	timed bool // the sleep that was announced last
 }
 
 // Register gives r a place, for the owner that r's peers say. With hold, in
@@ -144,6 +146,7 @@ func (e *Entry) Asleep(r *Rx) (timed bool) {
 	if timed = r.waits(); timed {
 		park |= parkTimed
 	}
+	e.timed = timed
 	words.park.Store(park)
 	invariant.Point("multilog.K2")
 	e.log.alert.Or(1 << e.i) // edge: wake reader (alert | the state word)
@@ -167,11 +170,14 @@ func (e *Entry) Awake() {
 	e.log.alert.And(^uint64(1 << e.i))
 }
 
-// Ready is K3: it reports whether Next would find more than when it returned
-// End or Unfinished.
-func (r *Rx) Ready() bool {
-	w, age := r.log.load(r.Pos)
-	return age < 0 || age == 0 && w.status() != stBusy
+// Ready is K3: it reports whether there is more to find than when the reader's
+// entry fell asleep: what a waker would ring it for.
+func (r *Rx) Ready() bool { return r.log.rings(r.Pos, r.entry.timed) }
+
+// rings reports whether a reader that sleeps at p wants to be rung.
+func (l *Log) rings(p uint64, timed bool) bool {
+	w, age := l.load(p)
+	return age < 0 || age == 0 && (!timed || w.status() != stBusy)
 }
 
 // wakeReaders rings the sleepers that can go on.
@@ -188,8 +194,7 @@ func (l *Log) wakeThese(m uint64, ring func(wake.Bell)) {
 		if p == 0 {
 			continue
 		}
-		w, age := l.load(e.cursor.Load())
-		if age < 0 || age == 0 && (p&parkTimed == 0 || w.status() != stBusy) {
+		if l.rings(e.cursor.Load(), p&parkTimed != 0) {
 			wakeEntry(e, p, ring)
 		}
 	}

@@ -16,7 +16,7 @@ type Waiter struct {
 	seq  uint64 // generation 32, announcements 32: never the same twice
 	need uint64 // the head that it waits for
 
-	status func(owner uint32) Status
+	peers Peers
 }
 
 // NewWaiter takes a place to sleep for the owner that p says.
@@ -35,7 +35,7 @@ func (l *Log) NewWaiter(p Peers) (*Waiter, error) {
 		invariant.Point("multilog.J5")
 		e.park.Store(0)
 		e.bell.Ref.Store(0)
-		return &Waiter{log: l, i: i, word: word, seq: word.gen() << 32, status: p.Status}, nil
+		return &Waiter{log: l, i: i, word: word, seq: word.gen() << 32, peers: p}, nil
 	}
 	return nil, ErrNoEntry
 }
@@ -65,10 +65,13 @@ func (w *Waiter) Asleep(size int) {
 	invariant.Point("multilog.K2w")
 	l.waiters.Or(1 << w.i) // edge: wake writer (waiters | the cursors)
 	invariant.Point("multilog.K2x")
+	// The readers that it waits for may sleep over a claim that is not a record,
+	// or whose writer fell silent, and nobody else may come by.
+	l.wakeReaders(w.peers.Ring)
 }
 
 // Ready is K3: it reports whether readers have passed what the record needs.
-func (w *Waiter) Ready() bool { return w.log.held(w.need, w.status) >= w.need }
+func (w *Waiter) Ready() bool { return w.log.held(w.need, w.peers.Status) >= w.need }
 
 // Awake is K4: takes Asleep back.
 func (w *Waiter) Awake() {
