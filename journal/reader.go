@@ -266,7 +266,8 @@ func (r *Reader) sleep(ctx context.Context) error {
 	// The writer of the next record may be one of another kernel.
 	relooked, cancel := context.WithTimeout(ctx, relook)
 	defer cancel()
-	if err := r.sleeper.Sleep(relooked); err != nil {
+	err := r.sleeper.Sleep(relooked)
+	if r.sleeper.Forget(); err != nil {
 		return ctx.Err()
 	}
 	return nil

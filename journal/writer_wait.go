@@ -27,16 +27,16 @@ func (w *Writer) park(ctx context.Context, size int) error {
 	}
 	defer w.dismiss(waiter)
 	sleeper := w.host.Pool.NewSleeper(waiter.Bell(), w.policy)
-	defer sleeper.Close()
 	sleeper.Prepare()
 	waiter.Asleep(size)
 	if waiter.Ready() || w.closed.Load() {
 		sleeper.Cancel()
 		return nil
 	}
-	sleep, cancel := context.WithTimeout(ctx, relook)
+	relooked, cancel := context.WithTimeout(ctx, relook)
 	defer cancel()
-	_ = sleeper.Sleep(sleep)
+	_ = sleeper.Sleep(relooked)
+	sleeper.Forget()
 	if err := w.host.Node.Err(); err != nil {
 		return w.wrap(err)
 	}
