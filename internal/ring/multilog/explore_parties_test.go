@@ -270,7 +270,7 @@ func (w *world) next(p *explore.Party, r *reading) bool {
 	e, timed := r.rx.entry, true
 	p.Idle = func() error {
 		switch n := len(w.ledger); {
-		case r.rx.Ready():
+		case w.l.rings(r.rx.Pos, true):
 			return fmt.Errorf("there is something at %d", r.rx.Pos)
 		case !timed && n > 0 && w.ledger[n-1].pos > r.rx.Pos && w.sealable(r):
 			return fmt.Errorf("who writes at %d is not alive, and there is more behind it", r.rx.Pos)
@@ -278,7 +278,7 @@ func (w *world) next(p *explore.Party, r *reading) bool {
 		return nil
 	}
 	if e == nil {
-		p.Sleep("polls", func() bool { return r.rx.Ready() || w.sealable(r) || w.fenced[r.owner] })
+		p.Sleep("polls", func() bool { return w.l.rings(r.rx.Pos, true) || w.sealable(r) || w.fenced[r.owner] })
 		return true
 	}
 	bell := e.Bell().Word
