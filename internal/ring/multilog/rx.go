@@ -220,7 +220,7 @@ func (r *Rx) read(rec *Record, k uint64) (bool, error) {
 	invariant.Point("multilog.R3")
 	// R5, edge: claim. If head has passed Pos, somebody may have written over
 	// what was copied. The state word would not tell.
-	if l.loadRoom().head() > r.Pos {
+	if !r.image && l.loadRoom().head() > r.Pos {
 		return false, r.jump()
 	}
 	counted := uint64(min(length, int(k)*CellSize-headerSize)) // as givers-up count it

@@ -96,6 +96,7 @@ func (r *Rx) rewind() error {
 		r.Skipped = Skipped{}
 		if r.image && (err != nil || r.lost()) {
 			r.Pos, r.Seq, r.bytes = l.origin(), 0, 0
+			r.Corrupt++
 			return nil
 		}
 		if err != nil || e == nil || !e.hold {
@@ -127,7 +128,11 @@ func (r *Rx) lost() bool {
 // place: what it passes is counted as read.
 func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 	l := r.log
-	for end := l.loadRoom().head() + l.n; r.Pos < end; { // whoever appends meanwhile is not chased
+	end := l.loadRoom().head() + l.n // whoever appends meanwhile is not chased
+	if r.image {
+		end = r.Pos + 2*l.n // whatever the room word says
+	}
+	for r.Pos < end {
 		w, age := l.load(r.Pos)
 		k, err := l.span(r.Pos, w)
 		switch {
@@ -153,7 +158,7 @@ func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 			size = l.length(r.Pos, k)
 		}
 		more := pass(r.Pos, k, w)
-		if l.loadRoom().head() > r.Pos {
+		if !r.image && l.loadRoom().head() > r.Pos {
 			if err := r.jump(); err != nil {
 				return err
 			}
