@@ -63,7 +63,11 @@ func (g *global) appendLines(ctx context.Context, name string, o *journal.Option
 	appended, bytes, limit := uint64(0), uint64(0), w.MaxRecord()
 	err = eachLine(in, limit, func(line []byte, more bool) error {
 		if more {
-			return fmt.Errorf("line %d is longer than the journal's records, which are limited to %d bytes: set --keep when the journal is made", appended+w.Silenced()+1, limit)
+			hint := ""
+			if limit < 1<<19 {
+				hint = ": set --keep when the journal is made"
+			}
+			return fmt.Errorf("line %d is longer than the journal's records, which are limited to %d bytes%s", appended+w.Silenced()+1, limit, hint)
 		}
 		position, err := w.Append(ctx, line, nil)
 		if err == nil && position != 0 {

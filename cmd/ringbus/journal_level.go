@@ -19,6 +19,7 @@ it. What is in the journal already stays; "ringbus journal tail --level" filters
 what is read.`,
 		Example: `  ringbus journal level app
   ringbus journal level app warn
+  ringbus journal level app -- -4   # a number, as slog has it: debug
   ringbus journal level app off`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 2 {

@@ -57,6 +57,15 @@ func writeData(w *bufio.Writer, r journal.Record) error {
 	return err
 }
 
+// writeText ends the data with a newline, unless it has one.
+func writeText(w *bufio.Writer, r journal.Record) error {
+	_, err := w.Write(r.Data)
+	if n := len(r.Data); err == nil && (n == 0 || r.Data[n-1] != '\n') {
+		err = w.WriteByte('\n')
+	}
+	return err
+}
+
 // style is how records are printed for people.
 type style struct {
 	color bool

@@ -24,8 +24,11 @@ type tailer struct {
 	records uint64
 	bytes   uint64
 	told    journal.Skipped // so far
-	waits   uint64          // position of the record that it waits for, once it did for long
-	said    uint64          // that standard error was told of
+	due     journal.Skipped // to be told
+	next    time.Time       // not before this, if it follows
+	follow  bool
+	waits   uint64 // position of the record that it waits for, once it did for long
+	said    uint64 // that standard error was told of
 }
 
 // tail is the verb journal tail.
@@ -35,10 +38,12 @@ func (g *global) tail(ctx context.Context, name string, f *tailFlags) error {
 		return err
 	}
 	defer func() { _ = end() }()
-	t := &tailer{ctx: ctx, name: r.Journal(), r: r, out: bufio.NewWriterSize(os.Stdout, 256<<10), json: g.json}
+	t := &tailer{ctx: ctx, name: r.Journal(), r: r, out: bufio.NewWriterSize(os.Stdout, 256<<10), json: g.json, follow: f.follow}
 	switch {
 	case f.raw:
 		t.write = writeData
+	case f.data:
+		t.write = writeText
 	case g.json:
 		t.write = writeRecord
 	default:
@@ -60,6 +65,9 @@ func (g *global) tail(ctx context.Context, name string, f *tailFlags) error {
 		err = cerr
 	}
 	t.summary(open)
+	if err == nil && t.told.Corrupt > 0 {
+		return errSaid
+	}
 	return err
 }
 
@@ -123,6 +131,7 @@ func (t *tailer) wait() (journal.Record, error) {
 		if !errors.Is(err, context.DeadlineExceeded) || t.ctx.Err() != nil {
 			return rec, err
 		}
+		t.tell(journal.Skipped{}, "so far")
 		open, err := t.r.Unfinished()
 		if err != nil {
 			return rec, err
@@ -139,16 +148,14 @@ func (t *tailer) wait() (journal.Record, error) {
 	}
 }
 
-// tell says what was passed without being printed. JSON has it in the record.
+// tell says what was passed without being printed: where it was, or, of a
+// journal that is followed, once a second. JSON has it in the record.
 func (t *tailer) tell(s journal.Skipped, where string) {
-	t.told.Lost += s.Lost
-	t.told.LostBytes += s.LostBytes
-	t.told.Tombs += s.Tombs
-	t.told.Holes += s.Holes
-	t.told.Corrupt += s.Corrupt
-	if t.json || s == (journal.Skipped{}) {
+	t.told, t.due = plus(t.told, s), plus(t.due, s)
+	if t.json || t.due == (journal.Skipped{}) || t.follow && time.Now().Before(t.next) {
 		return
 	}
+	s, t.due, t.next = t.due, journal.Skipped{}, time.Now().Add(time.Second)
 	for _, p := range []struct {
 		n    uint64
 		what string
@@ -161,6 +168,13 @@ func (t *tailer) tell(s journal.Skipped, where string) {
 		if p.n > 0 {
 			t.say("%s: %d %s", where, p.n, p.what)
 		}
+	}
+}
+
+func plus(a, b journal.Skipped) journal.Skipped {
+	return journal.Skipped{
+		Lost: a.Lost + b.Lost, LostBytes: a.LostBytes + b.LostBytes,
+		Tombs: a.Tombs + b.Tombs, Holes: a.Holes + b.Holes, Corrupt: a.Corrupt + b.Corrupt,
 	}
 }
 
@@ -177,12 +191,15 @@ func (t *tailer) say(format string, args ...any) {
 
 // rest tells what was passed after the last record, and what is not finished.
 func (t *tailer) rest(f *tailFlags) []journal.Open {
+	t.follow = false // nothing comes later
+	var s journal.Skipped
 	if all := t.r.Skipped(); f.count == 0 {
-		t.tell(journal.Skipped{
+		s = journal.Skipped{
 			Lost: all.Lost - t.told.Lost, LostBytes: all.LostBytes - t.told.LostBytes, Tombs: all.Tombs - t.told.Tombs,
 			Holes: all.Holes - t.told.Holes, Corrupt: all.Corrupt - t.told.Corrupt,
-		}, "at the end")
+		}
 	}
+	t.tell(s, "at the end")
 	open, err := t.r.Unfinished()
 	if err != nil {
 		t.say("looking for unfinished records: %v", err)

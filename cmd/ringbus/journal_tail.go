@@ -25,6 +25,7 @@ type tailFlags struct {
 	level   levelFlag
 	key     string
 	writer  string
+	data    bool
 	raw     bool
 	count   uint64
 	hold    bool
@@ -40,16 +41,17 @@ func newJournalTail(g *global) *cobra.Command {
 		Use:   "tail NAME",
 		Short: "Print the records of a journal",
 		Long: `Print the records of a journal in their order, from the oldest one on: time,
-level, writer, key and data; with --raw the data and nothing else; with --json an
-object with position, sequence, time, level, writer, key, length and data (or
-data_base64, if it is not UTF-8).
+level, writer, key and data; with --data only that, on a line; with --raw its
+bytes and nothing else; with --json an object with position, sequence, time,
+level, writer, key, length and data (or data_base64, if it is not UTF-8).
 
 What is missing is told where it is missing, on standard error: records that went
 before they were read (lost), whose writers died over them (tombs), that were
 taken away from writers that stood still (holes), or that are damaged (corrupt).
 At the end come the records that are being written, and their writers; -f says so
 when one has made it wait for more than a second. In an image they will never be
-finished, and count as tombs. The last line on standard error is the sum.
+finished, and count as tombs. The last line on standard error is the sum. The
+status is 1 if something was damaged.
 
 --file and --image read a bus file without joining its bus. With them NAME can be
 left out if the bus has one journal. An image may be cut short or damaged: what
@@ -82,7 +84,8 @@ can be read is printed.`,
 	f.Var(&t.level, "level", "only records at least as severe")
 	f.StringVar(&t.key, "key", "", "only records with this `key`; of \"journal run\": stdout or stderr")
 	f.StringVar(&t.writer, "writer", "", "only records of the node of this `name`")
-	f.BoolVar(&t.raw, "raw", false, "write the data of the records and nothing else")
+	f.BoolVar(&t.data, "data", false, "print the data only, on lines")
+	f.BoolVar(&t.raw, "raw", false, "write the bytes of the data and nothing else")
 	f.Uint64Var(&t.count, "count", 0, "end after `n` records")
 	f.BoolVar(&t.hold, "hold", false, "where the journal rejects when full: nothing goes that was not printed")
 	f.StringVar(&t.file, "file", "", "read the bus in this `file`, in use or not, and only read")
@@ -91,17 +94,22 @@ can be read is printed.`,
 }
 
 func (t *tailFlags) check(c *cobra.Command, g *global) error {
-	places := 0
+	places, shapes := 0, 0
 	for _, f := range []string{"last", "since", "after"} {
 		if t.changed(f) {
 			places++
 		}
 	}
+	for _, shape := range []bool{t.data, t.raw, g.json} {
+		if shape {
+			shapes++
+		}
+	}
 	switch {
 	case places > 1:
 		return misused(c, "-n, --since and --after: choose one")
-	case t.raw && g.json:
-		return misused(c, "--raw and --json: choose one")
+	case shapes > 1:
+		return misused(c, "--data, --raw and --json: choose one")
 	case t.file != "" && t.image != "":
 		return misused(c, "--file and --image: choose one")
 	case t.image != "" && t.follow:

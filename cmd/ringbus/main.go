@@ -121,7 +121,7 @@ func missing(bus string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &at) {
 		return err
 	}
-	return fmt.Errorf("there is no bus %q (%s): the first publisher or subscriber makes it; \"ringbus ls --buses\" lists those that are there", bus, at.Path)
+	return fmt.Errorf("there is no bus %q (%s): the first publisher, subscriber or writer makes it; \"ringbus ls --buses\" lists those that are there", bus, at.Path)
 }
 
 // printJSON writes v as one indented object.
