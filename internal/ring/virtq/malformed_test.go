@@ -242,6 +242,39 @@ func TestMalformedRingsBreakTheDevice(t *testing.T) {
 	}
 }
 
+// A driver that offers again what it has not got back.
+func TestNoMoreIsInFlightThanTheRingHas(t *testing.T) {
+	cs := make([]Chain, 9)
+	r := newRig(t, 8, variant{"", RingPacked, 0})
+	for i := range uint64(8) {
+		r.entry(i, r.data, 8, uint16(i), avail)
+	}
+	if n, err := r.dev.PopMany(cs); n != 8 || err != nil {
+		t.Fatal(n, err)
+	}
+	r.entry(0, r.data, 8, 8, flagUsed) // available in the second round
+	if ok, err := r.dev.Pop(&cs[8]); ok || err != nil || r.dev.InFlight() != 8 {
+		t.Errorf("packed: %v, %v; %d in flight", ok, err, r.dev.InFlight())
+	}
+	if err := r.dev.Push(&cs[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	r.pop(&cs[8])
+
+	cs = make([]Chain, 9)
+	r = newRig(t, 8, variant{})
+	for i := range uint64(8) {
+		r.desc(r.c.Desc+16*i, r.data, 8, 0, 0)
+	}
+	r.offer(0, 1, 2, 3, 4, 5, 6, 7)
+	if n, err := r.dev.PopMany(cs[:8]); n != 8 || err != nil {
+		t.Fatal(n, err)
+	}
+	r.put16(r.c.Driver+2, 9)
+	_, err := r.dev.Pop(&cs[8])
+	wantBroken(t, err, "available index")
+}
+
 func wantBroken(t *testing.T, err error, field string) {
 	t.Helper()
 	var broken *BrokenError
