@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/ringbus/ringbus/internal/invariant"
 )
 
 // bell is what a transport has for notifications: an eventfd.
@@ -21,7 +23,7 @@ func (b bell) ring() {
 // detector the ring alone orders that. A lost wake-up never ends.
 func TestTwoGoroutines(t *testing.T) {
 	chains := uint64(20_000)
-	if raceEnabled || testing.Short() {
+	if invariant.Enabled || testing.Short() {
 		chains = 2_000
 	}
 	each(t, func(t *testing.T, v variant) {
