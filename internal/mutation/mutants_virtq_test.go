@@ -58,11 +58,11 @@ var virtqMutants = []mutant{
 	{"split W2 removed", "kick: the device sleeps without another look", false, exploreSplit,
 		[]change{{"return s.look(d) || d.broken != nil", "return false"}}},
 	{"packed E2 removed", "call: the driver sleeps without another look", false, explorePacked,
-		[]change{{"return d.chains > 0 && used&wrapFlags == usedFlags(p.lastWrap)", "return used == 1"}}},
+		[]change{{"	more := p.waiting(d)\n", "	more := false\n"}}},
 	{"packed W2 removed", "kick: the device sleeps without another look", false, explorePacked,
-		[]change{{"	return more\n}", "	return more && false\n}"}}},
+		[]change{{"	more := p.ring[2*p.pos+1].Load()&wrapFlags == availFlags(p.wrap)\n", "	more := false\n"}}},
 	{"packed E2 looks at the event's entry", "call: a later event has passed already", false, "^TestExploreLater$",
-		[]change{{"used := p.ring[2*p.last+1].Load()", "used := p.ring[2*((p.last+ahead)%p.size)+1].Load()"}}},
+		[]change{{"	more := p.waiting(d)\n", "	q := *p\n	q.last = (p.last + ahead) % p.size\n	q.lastWrap = (q.last >= p.last) == p.lastWrap\n	more := q.waiting(d)\n"}}},
 
 	// Arithmetic.
 	{"split kick compares for equality", "kick: not rung when a batch passes the event", false, exploreSplit,

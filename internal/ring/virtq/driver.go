@@ -302,3 +302,17 @@ func (d *Driver) Detach(f func(token uint64)) {
 	}
 	d.chains, d.batch = 0, 0
 }
+
+// Waiting says whether Reap would take a chain, or fail.
+func (d *Driver) Waiting() (more bool, err error) {
+	if d.broken != nil {
+		return false, d.broken
+	}
+	if d.batch > 0 {
+		return true, nil
+	}
+	if d.packed {
+		return d.ring.waiting(d), nil
+	}
+	return d.split.last != d.split.seen || d.split.look(d), d.broken
+}

@@ -199,7 +199,13 @@ func (p *packedDriver) enable(d *Driver, ahead uint32) bool {
 	}
 	p.event.Store(w) // edge: call
 	invariant.Point("virtq.E1")
-	used := p.ring[2*p.last+1].Load()
+	more := p.waiting(d)
 	invariant.Point("virtq.E2")
+	return more
+}
+
+// waiting says whether the next entry is used.
+func (p *packedDriver) waiting(d *Driver) bool {
+	used := p.ring[2*p.last+1].Load()
 	return d.chains > 0 && used&wrapFlags == usedFlags(p.lastWrap)
 }
