@@ -1,8 +1,8 @@
 #!/bin/sh
-# check.sh: model-check the lane protocol (fanout.pml) with Spin.
+# check.sh: model-check the protocols (fanout.pml, virtq.pml) with Spin.
 #
 #   check.sh          a set that takes one to two minutes on two slow cores
-#   check.sh --full   everything that fanout.md lists as exhaustive: half an hour, 6 GB of memory
+#   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
 #
 # A "good" configuration must be searched to its end without an error; a
 # "mutant" (-DM_..., or a documented limit of the protocol) must give a
@@ -25,7 +25,8 @@ need spin spin
 need gcc "gcc libc6-dev"
 need timeout coreutils
 
-model=$(cd "$(dirname "$0")" && pwd)/fanout.pml
+here=$(cd "$(dirname "$0")" && pwd)
+model=
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -39,11 +40,11 @@ run() {
 	store=-DCOLLAPSE
 	case $want in large) want=good store=-DHC4 ;; esac
 	rm -f pan* ./*.trail
-	cp "$model" fanout.pml
+	cp "$here/$model" .
 	# shellcheck disable=SC2086
-	if ! spin -a $defs fanout.pml >spin.out 2>&1 ||
+	if ! spin -a $defs "$model" >spin.out 2>&1 ||
 		! gcc -O1 -w -DSAFETY $store -DMEMLIM=6000 -o pan pan.c 2>gcc.out; then
-		echo "FAIL $want: $flags: does not compile"
+		echo "FAIL $want: $model $flags: does not compile"
 		cat spin.out gcc.out 2>/dev/null
 		failed=$((failed + 1))
 		return
@@ -62,17 +63,21 @@ run() {
 		got=broken say="pan ended with status $rc: $(grep -E '^pan|error' pan.out | head -n 1)"
 	fi
 	if [ "$got" = "$want" ]; then
-		echo "ok   $want: $flags: $say"
+		echo "ok   $want: $model $flags: $say"
 	else
-		echo "FAIL $want: $flags: $say"
+		echo "FAIL $want: $model $flags: $say"
 		failed=$((failed + 1))
 	fi
 }
 
-# Every line: what is expected, then the flags.
+# Every line: what is expected, then the flags; "model" says of which model from there on.
 while read -r want flags; do
 	case $want in '' | '#'*) continue ;; esac
 	case $want in
+	model)
+		model=$flags
+		continue
+		;;
 	full | full-mutant)
 		[ -n "$full" ] || continue
 		[ "$want" = full ] && want=large || want=mutant
@@ -80,6 +85,7 @@ while read -r want flags; do
 	esac
 	run "$want" "$flags"
 done <<'SET'
+model fanout.pml
 # reliable, kept loans, join with history, park, close; latest, pins, exact loss; inline
 good REL_A M=6
 good LAT_A M=5
@@ -160,6 +166,59 @@ full LAT_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2
 full REL_A PREJOIN KILLPUB RESTART D=1 N=3 M=2
 full REL_A KILLA RECS2 KILLREC PREJOIN D=1 N=3 M=2
 full REL_A REL_B REUSE PREJOIN RINGLAST D=1 N=3 M=2
+model virtq.pml
+# suppression by flags and by event index, split and packed, batches on both sides
+good TSO BATCH=2
+good TSO BATCH=2 EVENT
+good TSO BATCH=2 PACKED
+good TSO BATCH=2 PACKED EVENT
+# indices that wrap, sizes that are no power of two, chains of several descriptors, calls asked for late
+good MOD=8 CHAINS=11 BATCH=2 EVENT
+good SIZE=3 CHAINS=7 BATCH=2 PACKED EVENT
+good SIZE=5 LEN=2 BATCH=2 PACKED EVENT DELAYED TSO
+good SIZE=4 BATCH=3 EVENT DELAYED
+good SIZE=4 BATCH=3 PACKED EVENT DELAYED
+# barriers
+mutant TSO EVENT M_NOKICKBARRIER
+mutant TSO EVENT M_NOCALLBARRIER
+mutant TSO EVENT M_NODEVBARRIER
+mutant TSO EVENT M_NODRVBARRIER
+mutant TSO PACKED EVENT M_NOKICKBARRIER
+mutant TSO PACKED EVENT M_NOCALLBARRIER
+mutant TSO PACKED EVENT M_NODEVBARRIER
+mutant TSO PACKED EVENT M_NODRVBARRIER
+mutant TSO M_NOKICKBARRIER
+mutant TSO PACKED M_NODEVBARRIER
+# the second look; what comes first
+mutant EVENT M_NODEVLOOK
+mutant EVENT M_NODRVLOOK
+mutant EVENT M_EVENTFIRST
+mutant EVENT M_CALLFIRST
+mutant PACKED EVENT M_NODEVLOOK
+mutant PACKED EVENT M_NODRVLOOK
+mutant M_STAYOFF
+# arithmetic
+mutant EVENT BATCH=2 M_EXACT
+mutant EVENT M_EVENTOFF
+mutant PACKED EVENT BATCH=2 M_EXACT
+mutant PACKED EVENT M_EVENTOFF
+mutant PACKED EVENT M_NOWRAP
+# publication
+mutant M_IDXFIRST
+mutant PACKED BATCH=2 M_HEADFIRST
+# the rest, with --full
+full-mutant TSO M_NOCALLBARRIER
+full-mutant TSO M_NODEVBARRIER
+full-mutant TSO M_NODRVBARRIER
+full-mutant TSO PACKED M_NOKICKBARRIER
+full-mutant TSO PACKED M_NOCALLBARRIER
+full-mutant TSO PACKED M_NODRVBARRIER
+full-mutant PACKED EVENT M_EVENTFIRST
+full-mutant PACKED EVENT M_CALLFIRST
+full TSO SIZE=4 CHAINS=7 BATCH=3 EVENT DELAYED
+full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED EVENT DELAYED
+full TSO SIZE=3 CHAINS=8 BATCH=3 PACKED EVENT
+full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED
 SET
 
 echo "$count configurations, $failed not as expected"

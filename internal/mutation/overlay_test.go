@@ -19,6 +19,7 @@ const simulated = "internal/simulated/atomic"
 const (
 	fanout   ring = "internal/ring/fanout"
 	multilog ring = "internal/ring/multilog"
+	virtq    ring = "internal/ring/virtq"
 )
 
 // ring is a ring's directory.
@@ -36,6 +37,9 @@ var simulatedAtomic string
 
 //go:embed testdata/release.txt
 var simulatedRelease string
+
+//go:embed testdata/half.txt
+var simulatedHalf string
 
 //go:embed testdata/memory.txt
 var simulatedMemory string
@@ -90,6 +94,9 @@ func (f files) simulate(t *testing.T, r ring) {
 	f[simulated+"/atomic.go"] = simulatedAtomic
 	f[r.file("memory_simulated_test.go")] = r.named(simulatedMemory)
 	f["internal/mem/release.go"] = "package mem\n"
+	f["internal/mem/half_amd64_unsafe.go"] = "package mem\n"
+	f["internal/mem/half_arm64_unsafe.go"] = "package mem\n"
+	f["internal/mem/half_cas.go"] = simulatedHalf
 	f["internal/mem/release_tso_unsafe.go"] = simulatedRelease
 	for _, dir := range []string{"internal/mem", "internal/wake", string(r)} {
 		sources, err := filepath.Glob(filepath.Join(root(t), dir, "*.go"))
