@@ -39,6 +39,10 @@ func keyed(o *journal.Options, key string) *journal.Options {
 // ways to do that.
 func put(ctx context.Context, w *journal.Writer, key string, n uint64) error {
 	data := datum(key, n)
+	if key == "tiny" { // not to take more than a cell
+		_, err := w.Write(data)
+		return err
+	}
 	switch n % 5 {
 	case 0:
 		_, err := w.Write(data)
