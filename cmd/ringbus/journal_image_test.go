@@ -153,6 +153,20 @@ func TestFilesThatAreNoImages(t *testing.T) {
 	call(t, dir, nil, "journal", "tail", "--image", file).status(1).says(`say which journal of ["one" "two"]`)
 	call(t, dir, nil, "journal", "tail", "--file", file, "three").status(1).says(`no journal "three" on this bus, but ["one" "two"]`)
 	call(t, dir, nil, "journal", "info", "--image", file, "three").status(1).says(`no journal "three"`)
+
+	f := start(t, dir, nil, "journal", "tail", "-f", "--file", file, "one", "--data")
+	call(t, dir, strings.NewReader("y\n"), "journal", "append", "one").status(0)
+	eventually(t, "who only reads follows", func() bool { return f.out.String() == "x\ny\n" })
+	if j := decode[inspect.Journal](call(t, dir, nil, "journal", "info", "one", "--json").status(0)); len(j.Readers) != 0 {
+		t.Errorf("who only reads is seen: %+v", j.Readers)
+	}
+	call(t, dir, nil, "journal", "tail", "--image", file, "one").status(0).last("records=2 bytes=2 lost=0 tombs=0 holes=0 corrupt=0 unfinished=0")
+	f.kill()
+	in := start(t, dir, nil, "journal", "tail", "-f", "one")
+	eventually(t, "it reads", func() bool { return in.out.String() != "" })
+	call(t, dir, nil, "journal", "tail", "--image", file, "one").status(0).says("processes use " + file)
+	in.signal(os.Interrupt)
+	in.status(130)
 	clean(t, dir)
 	tidy(t, dir)
 }

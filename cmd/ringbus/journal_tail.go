@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -206,6 +207,9 @@ func openApart(name string, t *tailFlags) (*journal.Reader, error) {
 	path, open := t.file, journal.OpenFile
 	if t.image != "" {
 		path, open = t.image, journal.OpenImage
+		if inUse(path) {
+			fmt.Fprintf(os.Stderr, "ringbus: processes use %s: --file in place of --image waits for what they are writing\n", path)
+		}
 	}
 	if name != "" {
 		r, err := open(path, name, t.options())
@@ -222,6 +226,12 @@ func openApart(name string, t *tailFlags) (*journal.Reader, error) {
 		return nil, err
 	}
 	return open(path, name, t.options())
+}
+
+// inUse reports whether a bus file has nodes that are not known dead.
+func inUse(path string) bool {
+	bus, err := lookAt(path, false)
+	return err == nil && slices.ContainsFunc(bus.Nodes, func(n inspect.Node) bool { return n.Status == segment.Alive.String() })
 }
 
 // lookAt describes the bus in a file.
