@@ -19,6 +19,7 @@ type reservation struct {
 	header multilog.Header
 	prefix multilog.Prefix
 	data   []byte
+	filled bool // by AppendFunc: Close waits for it
 }
 
 // Reservation is room for one record, in the journal's memory: fill it, then
@@ -35,6 +36,11 @@ type Reservation struct {
 // most, if as much is there now. It waits like Append. A reservation that the
 // journal's filter left out has no room, and its Commit does nothing.
 func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions) (Reservation, error) {
+	return w.take(ctx, least, most, o, false)
+}
+
+// take is Reserve; filled says that AppendFunc calls.
+func (w *Writer) take(ctx context.Context, least, most int, o *RecordOptions, filled bool) (Reservation, error) {
 	if least < 0 || most < least {
 		panic(fmt.Sprintf("journal: Reserve of %d to %d bytes", least, most))
 	}
@@ -51,13 +57,13 @@ func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions)
 	p, err := w.ready(o, least)
 	var r Reservation
 	if err == nil {
-		r, err = w.reserve(p, level, least, most)
+		r, err = w.reserve(p, level, least, most, filled)
 	}
 	w.mu.Unlock()
 	if err != nil {
 		_, err = w.retry(ctx, err, least, o, func(p *multilog.Prefix) (uint64, error) {
 			var err error
-			r, err = w.reserve(p, level, least, most)
+			r, err = w.reserve(p, level, least, most, filled)
 			return 0, err
 		})
 	}
@@ -65,7 +71,7 @@ func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions)
 }
 
 // reserve is Reserve without waiting. The caller holds mu.
-func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int) (Reservation, error) {
+func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int, filled bool) (Reservation, error) {
 	most = min(most, w.log.Config().Limit()-p.Size())
 	claim, err := w.tx.Reserve(p.Size()+least, p.Size()+most)
 	if err != nil {
@@ -74,6 +80,9 @@ func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int) (Rese
 	r := w.spare()
 	r.claim, r.header = claim, multilog.Header{Level: level}
 	r.prefix.Copy(p)
+	if r.filled = filled; filled {
+		w.fills++
+	}
 	if w.now != nil {
 		r.header.Mono, r.header.Wall = w.now()
 	}
@@ -106,12 +115,16 @@ func (r Reservation) live() *reservation {
 }
 
 // Data is the reserved memory, of the size that was granted. Its bytes are
-// whatever an earlier record left there.
+// whatever an earlier record left there. If another goroutine has closed the
+// writer, it is other memory, which nobody will read.
 func (r Reservation) Data() []byte {
 	if r.r == nil {
 		return nil
 	}
 	if r.r.seq.Load() != r.seq {
+		if r.r.w.closed.Load() {
+			return make([]byte, len(r.r.data))
+		}
 		panic("journal: Data of a reservation that has ended")
 	}
 	return r.r.data
@@ -126,11 +139,11 @@ func (r Reservation) Commit(length int) error {
 	w := r.r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed.Load() {
-		return w.closedErr()
-	}
 	v := r.live()
-	if v == nil {
+	switch {
+	case w.closed.Load() && (v == nil || !v.filled):
+		return w.closedErr()
+	case v == nil:
 		panic("journal: Commit of a reservation that has ended")
 	}
 	if length < 0 || length > len(v.data) {
@@ -172,16 +185,29 @@ func (r *reservation) abort() {
 }
 
 // AppendFunc reserves least to most bytes, lets fill write them, and commits as
-// many as fill returns. If fill fails or panics there is no record.
+// many as fill returns. If fill fails or panics there is no record. Close waits
+// for fill, and must not be called by it.
 func (w *Writer) AppendFunc(ctx context.Context, least, most int, o *RecordOptions, fill func(data []byte) (length int, err error)) error {
-	r, err := w.Reserve(ctx, least, most, o)
+	r, err := w.take(ctx, least, most, o, true)
 	if err != nil || r.r == nil {
 		return err
 	}
-	defer r.Discard()
-	n, err := fill(r.Data())
+	defer r.end()
+	n, err := fill(r.r.data)
 	if err != nil {
 		return err
 	}
 	return r.Commit(n)
+}
+
+// end ends a reservation of AppendFunc.
+func (r Reservation) end() {
+	w := r.r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v := r.live(); v != nil {
+		v.abort()
+	}
+	w.fills--
+	w.idle.Broadcast()
 }

@@ -27,7 +27,7 @@ type Writer struct {
 	policy wake.Policy
 
 	mu       sync.Mutex
-	idle     sync.Cond // on mu: nobody waits any more
+	idle     sync.Cond // on mu: nobody waits or fills any more
 	tx       *multilog.Tx
 	clock    host.Clock
 	now      func() (mono, wall int64)
@@ -35,6 +35,7 @@ type Writer struct {
 	other    multilog.Prefix // of the last record with another one
 	otherKey string
 	open     []*reservation // all that were ever made
+	fills    int            // calls of AppendFunc that are filling
 	waiting  map[*multilog.Waiter]struct{}
 	closed   atomic.Bool
 	silenced atomic.Uint64
@@ -213,13 +214,13 @@ func (w *Writer) Enabled(level slog.Level) bool { return int(narrow(level)) >= w
 func (w *Writer) Silenced() uint64 { return w.silenced.Load() }
 
 // Close gives up open reservations and ends the writer. Calls that wait return
-// ErrClosed.
+// ErrClosed; it waits for those of AppendFunc that fill a record.
 func (w *Writer) Close() error {
 	if w.closed.Swap(true) {
 		return nil
 	}
 	w.mu.Lock()
-	for len(w.waiting) > 0 {
+	for len(w.waiting)+w.fills > 0 {
 		for waiter := range w.waiting {
 			w.ring(waiter.Bell())
 		}
