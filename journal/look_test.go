@@ -1,6 +1,9 @@
 package journal_test
 
 import (
+	"testing"
+
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/segment"
 )
@@ -39,3 +42,42 @@ func sleepers(seg *segment.Segment, name string) (readers, writers int) {
 
 // sleeping says how many writers of the journal sleep.
 func sleeping(seg *segment.Segment, name string) int { return len(look(seg, name).info.Waiting) }
+
+// Where the format has the entries of readers and of writers that wait, and the
+// state words.
+const (
+	entries     = 64
+	readerEntry = 0x80
+	waiterEntry = 0x40
+	readersAt   = 0x200
+	waitersAt   = readersAt + entries*readerEntry
+	statesAt    = 0x4000
+)
+
+// owners lists who has entries, and counts those that are nobody's for ever.
+func owners(area []byte) (all []segment.Owner, retired int) {
+	for i := range 2 * entries {
+		at := readersAt + i*readerEntry
+		if i >= entries {
+			at = waitersAt + (i-entries)*waiterEntry
+		}
+		switch w := mem.U64(area, at).Load(); w & 15 {
+		case 0:
+		case 3:
+			retired++
+		default:
+			all = append(all, segment.Owner(w>>8&(1<<20-1)))
+		}
+	}
+	return all, retired
+}
+
+// retiredIn is owners of the journal's area.
+func retiredIn(t *testing.T, seg *segment.Segment, name string) ([]segment.Owner, int) {
+	t.Helper()
+	area, err := seg.Find(segment.Key{Kind: segment.KindJournal, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return owners(area)
+}

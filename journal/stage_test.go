@@ -250,35 +250,6 @@ func (s *stage) acked() (sum uint64) {
 	return sum
 }
 
-// Where the format has the entries of readers and of writers that wait, and the
-// state words.
-const (
-	entries     = 64
-	readerEntry = 0x80
-	waiterEntry = 0x40
-	readersAt   = 0x200
-	waitersAt   = readersAt + entries*readerEntry
-	statesAt    = 0x4000
-)
-
-// owners lists who has entries, and counts those that are nobody's for ever.
-func owners(area []byte) (all []segment.Owner, retired int) {
-	for i := range 2 * entries {
-		at := readersAt + i*readerEntry
-		if i >= entries {
-			at = waitersAt + (i-entries)*waiterEntry
-		}
-		switch w := mem.U64(area, at).Load(); w & 15 {
-		case 0:
-		case 3:
-			retired++
-		default:
-			all = append(all, segment.Owner(w>>8&(1<<20-1)))
-		}
-	}
-	return all, retired
-}
-
 // gone is how many cells of a small journal are lost to writers that were
 // evicted, by its state words.
 func (s *stage) gone(name string) (cells uint64) {
