@@ -44,36 +44,33 @@ func (w *Writer) take(ctx context.Context, least, most int, o *RecordOptions, fi
 	if least < 0 || most < least {
 		panic(fmt.Sprintf("journal: Reserve of %d to %d bytes", least, most))
 	}
-	level := w.level
-	if o != nil {
-		level = narrow(o.Level)
-	}
-	w.mu.Lock()
+	level := w.levelOf(o)
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
-		w.mu.Unlock()
 		return Reservation{}, nil
 	}
-	p, err := w.ready(o, least)
-	var r Reservation
-	if err == nil {
-		r, err = w.reserve(p, level, least, most, filled)
-	}
-	w.mu.Unlock()
+	r, err := w.reserve(o, level, least, most, filled)
 	if err != nil {
-		_, err = w.retry(ctx, err, least, o, func(p *multilog.Prefix) (uint64, error) {
+		_, err = w.retry(ctx, err, least, o, func() (uint64, error) {
 			var err error
-			r, err = w.reserve(p, level, least, most, filled)
+			r, err = w.reserve(o, level, least, most, filled)
 			return 0, err
 		})
 	}
 	return r, err
 }
 
-// reserve is Reserve without waiting. The caller holds mu.
-func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int, filled bool) (Reservation, error) {
+// reserve is Reserve without waiting.
+func (w *Writer) reserve(o *RecordOptions, level int16, least, most int, filled bool) (Reservation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.reserver
+	p, err := w.ready(h, o, least)
+	if err != nil {
+		return Reservation{}, err
+	}
 	most = min(most, w.log.Config().Limit()-p.Size())
-	claim, err := w.tx.Reserve(p.Size()+least, p.Size()+most)
+	claim, err := h.tx.Reserve(p.Size()+least, p.Size()+most)
 	if err != nil {
 		return Reservation{}, err
 	}
@@ -83,8 +80,8 @@ func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int, fille
 	if r.filled = filled; filled {
 		w.fills++
 	}
-	if w.now != nil {
-		r.header.Mono, r.header.Wall = w.now()
+	if h.now != nil {
+		r.header.Mono, r.header.Wall = h.now()
 	}
 	r.data = w.log.Data(claim, p.Size())
 	r.data = r.data[:min(most, len(r.data))]
@@ -152,7 +149,7 @@ func (r Reservation) Commit(length int) error {
 	if shadowed {
 		w.log.Fill(v.claim, v.prefix.Size(), v.data[:length])
 	}
-	err := w.tx.Finish(v.claim, v.header, &v.prefix, length)
+	err := w.reserver.tx.Finish(v.claim, v.header, &v.prefix, length)
 	v.seq.Add(1)
 	if err != nil {
 		return w.wrap(err)
@@ -180,7 +177,7 @@ func (r *reservation) abort() {
 		return
 	}
 	invariant.Poison(r.data)
-	_ = r.w.tx.Abort(r.claim) // it was taken away: as good
+	_ = r.w.reserver.tx.Abort(r.claim) // it was taken away: as good
 	r.seq.Add(1)
 }
 

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ringbus/ringbus"
-	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -26,19 +25,18 @@ type Writer struct {
 	noWait bool
 	policy wake.Policy
 
-	mu       sync.Mutex
-	idle     sync.Cond // on mu: nobody waits or fills any more
-	tx       *multilog.Tx
-	clock    host.Clock
-	now      func() (mono, wall int64)
 	prefix   multilog.Prefix // of records with the writer's own key
-	other    multilog.Prefix // of the last record with another one
-	otherKey string
+	limit    int             // of data behind it
+	hands    atomic.Pointer[hand]
+	closed   atomic.Bool
+	silenced atomic.Uint64
+
+	mu       sync.Mutex
+	idle     sync.Cond      // on mu: nobody waits or fills any more
+	reserver *hand          // of reservations
 	open     []*reservation // all that were ever made
 	fills    int            // calls of AppendFunc that are filling
 	waiting  map[*multilog.Waiter]struct{}
-	closed   atomic.Bool
-	silenced atomic.Uint64
 }
 
 // NewWriter opens the journal for writing, and creates it if it is not there.
@@ -52,14 +50,13 @@ func NewWriter(node *ringbus.Node, name string, o *Options) (*Writer, error) {
 	}
 	w := &Writer{
 		place: *p, level: narrow(o.Level), key: o.Key, times: !o.NoTime, noWait: o.NoWait, policy: policy(o.Wait),
-		tx: p.log.NewTx(p.peers()), waiting: make(map[*multilog.Waiter]struct{}),
+		waiting: make(map[*multilog.Waiter]struct{}),
 	}
 	w.idle.L = &w.mu
-	if w.times {
-		w.now = w.clock.Both
-	}
 	w.prefix.Set(node.Name(), o.Key)
-	w.other.Set(node.Name(), "")
+	w.limit = p.log.Config().Limit() - w.prefix.Size()
+	w.reserver = w.newHand()
+	w.hands.Store(w.newHand())
 	if err := w.host.Add(w); err != nil {
 		_ = w.area.Close()
 		return nil, err
@@ -80,46 +77,52 @@ func (w *Writer) Write(p []byte) (int, error) {
 // 0 if the journal's filter left the record out. In reject mode it waits for
 // room until ctx ends, unless the writer's Options say NoWait.
 func (w *Writer) Append(ctx context.Context, data []byte, o *RecordOptions) (position uint64, err error) {
-	level := w.level
-	if o != nil {
-		level = narrow(o.Level)
-	}
-	w.mu.Lock()
+	level := w.levelOf(o)
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
-		w.mu.Unlock()
 		return 0, nil
 	}
-	p, err := w.ready(o, len(data))
-	if err == nil {
-		position, err = w.tx.Append(data, level, w.now, p)
-	}
-	w.mu.Unlock()
+	position, err = w.append(data, level, o)
 	if err != nil {
-		return w.retry(ctx, err, len(data), o, func(p *multilog.Prefix) (uint64, error) {
-			return w.tx.Append(data, level, w.now, p)
-		})
+		return w.retry(ctx, err, len(data), o, func() (uint64, error) { return w.append(data, level, o) })
 	}
 	runtime.KeepAlive(w)
 	return position, nil
 }
 
+func (w *Writer) levelOf(o *RecordOptions) int16 {
+	if o == nil {
+		return w.level
+	}
+	return narrow(o.Level)
+}
+
+// append is Append without waiting.
+func (w *Writer) append(data []byte, level int16, o *RecordOptions) (position uint64, err error) {
+	h := w.pick()
+	p := &w.prefix
+	if w.closed.Load() || len(data) > w.limit || o != nil && o.Key != w.key { // rarely
+		p, err = w.ready(h, o, len(data))
+	}
+	if err == nil {
+		position, err = h.tx.Append(data, level, h.now, p)
+	}
+	h.release()
+	return position, err
+}
+
 // ready returns what lies before the data of a record of the given size, or
-// says why there can be none. The caller holds mu.
-func (w *Writer) ready(o *RecordOptions, size int) (*multilog.Prefix, error) {
+// says why there can be none. The caller has h.
+func (w *Writer) ready(h *hand, o *RecordOptions, size int) (*multilog.Prefix, error) {
 	if w.closed.Load() {
 		return nil, w.closedErr()
 	}
 	p := &w.prefix
 	if o != nil && o.Key != w.key {
-		if o.Key != w.otherKey {
-			if len(o.Key) > multilog.MaxKey {
-				return nil, keyError(w.name, o.Key)
-			}
-			w.other.Set(w.host.Node.Name(), o.Key)
-			w.otherKey = o.Key
+		if len(o.Key) > multilog.MaxKey {
+			return nil, keyError(w.name, o.Key)
 		}
-		p = &w.other
+		p = h.prefixFor(w.host.Node.Name(), o.Key)
 	}
 	if limit := w.log.Config().Limit() - p.Size(); size > limit {
 		return nil, &SizeError{Journal: w.name, Size: size, Max: limit}
@@ -137,7 +140,7 @@ func (w *Writer) prefixSize(o *RecordOptions) int {
 }
 
 // retry ends a call that met err: it waits where that can help.
-func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func(*multilog.Prefix) (uint64, error)) (uint64, error) {
+func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func() (uint64, error)) (uint64, error) {
 	spin := w.policy.Begin()
 	overwrite := w.log.Config().Mode == multilog.Overwrite
 	for {
@@ -164,13 +167,7 @@ func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOption
 			return 0, err
 		}
 		var position uint64
-		w.mu.Lock()
-		p, e := w.ready(o, size)
-		if err = e; err == nil {
-			position, err = try(p)
-		}
-		w.mu.Unlock()
-		if err == nil {
+		if position, err = try(); err == nil {
 			return position, nil
 		}
 	}
@@ -204,7 +201,7 @@ func (w *Writer) Name() string { return w.name }
 
 // MaxRecord is the size limit of a record's data in bytes, with the writer's
 // own key.
-func (w *Writer) MaxRecord() int { return w.log.Config().Limit() - w.prefix.Size() }
+func (w *Writer) MaxRecord() int { return w.limit }
 
 // Enabled reports whether the journal's filter lets records of this level
 // pass. It costs one load.
@@ -230,6 +227,7 @@ func (w *Writer) Close() error {
 		r.abort()
 	}
 	w.mu.Unlock()
+	w.await()
 	w.host.Remove(w)
 	return w.area.Close()
 }

@@ -1,0 +1,76 @@
+package journal_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ringbus/ringbus/journal"
+	"github.com/ringbus/ringbus/ringbustest"
+)
+
+// chunked reports the median of short runs, so that a moment without a CPU
+// drops out.
+func chunked(b *testing.B, f func()) {
+	const n = 1024
+	var times []float64
+	for b.Loop() {
+		start := time.Now()
+		for range n {
+			f()
+		}
+		times = append(times, float64(time.Since(start).Nanoseconds())/n)
+	}
+	slices.Sort(times)
+	b.ReportMetric(times[len(times)/2], "ns/median")
+	b.ReportMetric(times[len(times)/20], "ns/p5")
+	b.ReportMetric(0, "ns/op")
+}
+
+func BenchmarkAppend(b *testing.B) {
+	data := make([]byte, 64)
+	for _, c := range []struct {
+		name    string
+		o       journal.Options
+		options *journal.RecordOptions
+	}{
+		{"bare", journal.Options{NoTime: true, NoChecksum: true}, nil},
+		{"checksum", journal.Options{NoTime: true}, nil},
+		{"default", journal.Options{Key: "key"}, nil},
+		{"level+key", journal.Options{}, &journal.RecordOptions{Level: slog.LevelWarn, Key: "key"}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w, err := journal.NewWriter(ringbustest.New(b).Node("app"), "log", &c.o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			f := func() {
+				if _, err := w.Append(context.Background(), data, c.options); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range 70000 {
+				f()
+			}
+			chunked(b, f)
+		})
+	}
+}
+
+// BenchmarkGoroutines is the time of a record where goroutines share a Writer.
+func BenchmarkGoroutines(b *testing.B) {
+	w, err := journal.NewWriter(ringbustest.New(b).Node("app"), "log", &journal.Options{NoTime: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := make([]byte, 64)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := w.Append(context.Background(), data, nil); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
