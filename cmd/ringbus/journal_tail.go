@@ -88,7 +88,7 @@ can be read is printed.`,
 	f.BoolVar(&t.data, "data", false, "print the data only, on lines")
 	f.BoolVar(&t.raw, "raw", false, "write the bytes of the data and nothing else")
 	f.Uint64Var(&t.count, "count", 0, "end after `n` records")
-	f.BoolVar(&t.hold, "hold", false, "where the journal rejects when full: nothing goes that was not printed")
+	f.BoolVar(&t.hold, "hold", false, "where the journal rejects when full: nothing goes that was not read")
 	f.StringVar(&t.file, "file", "", "read the bus in this `file`, in use or not, and only read")
 	f.StringVar(&t.image, "image", "", "read this `file` of a bus whose processes are all dead, or a copy of it")
 	return c
