@@ -180,7 +180,7 @@ func TestEverybodyIsKilledAndTheImageHasWhatWasFinished(t *testing.T) {
 	var all []*command
 	for i := range 8 {
 		all = append(all, start(t, dir, nil, "journal", "run", "app", "--name", fmt.Sprint("w", i), "--", "sh", "-c",
-			`i=0; while [ $i -lt 1500 ]; do echo $i; i=$((i+1)); done; sleep 1000`))
+			`i=0; while [ $i -lt 1500 ]; do echo $i; i=$((i+1)); done; exec sleep 1000`))
 	}
 	// Each has begun; none need have come to its end.
 	eventually(t, "all have written", func() bool { return journalOf(t, dir).Records > 3000 })

@@ -34,8 +34,9 @@ a record may be is cut into several. The writer's name is the program's, unless
 Signals that ask a program to end are passed on. The exit status is the program's,
 or 128 and the number of the signal that ended it; 127: there is no such program;
 126: it cannot be run; 1: it succeeded, but its lines could not all be appended.
-If ringbus is killed, the program is told to end (SIGTERM). What the program
-started and left running is listened to until it ends as well, or a signal comes.`,
+If ringbus is killed, the program is told to end (SIGTERM), but not what it has
+started. What it started and left running is listened to until that ends as well,
+or a signal comes.`,
 		Example: `  ringbus journal run app -- make test
   ringbus journal run app --tee --stderr-level warn -- ./server --port 80
   ringbus journal tail -f app   # in another terminal`,
