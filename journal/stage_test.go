@@ -78,7 +78,11 @@ func joinAsGuest(dir, name string, _ uint64) (*ringbus.Node, func() error, error
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := sys.Map(f, busSize, true)
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := sys.Map(f, st.Size(), true)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, nil, err
 	}

@@ -132,7 +132,7 @@ func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 	if r.image {
 		end = r.Pos + 2*l.n // whatever the room word says
 	}
-	for r.Pos < end {
+	for sealed := 0; r.Pos < end; {
 		w, age := l.load(r.Pos)
 		k, err := l.span(r.Pos, w)
 		switch {
@@ -150,8 +150,19 @@ func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 				return nil
 			}
 			continue
-		case age > 0 || err != nil || w.status() == stBusy && !r.image:
+		case age > 0 || err != nil:
 			return nil // what is wrong, Next will say
+		case w.status() == stBusy && !r.image:
+			if r.peers.Status(w.owner()) == Alive {
+				return nil
+			}
+			if r.peers.Ring != nil { // else we may only read, and step over it
+				if sealed++; sealed > stubborn {
+					return nil
+				}
+				l.seal(r.peers, r.Pos, w)
+				continue
+			}
 		}
 		size := uint64(0)
 		if w.status() == stReady {
