@@ -91,7 +91,7 @@ func (t *Tx) giveUp(r room, need, goal uint64) error {
 			case l.loadRoom() != r:
 				return nil // head moved
 			case age > 0:
-				return errAgain // nothing is claimed here: pos is not the true tail
+				return &CorruptError{"tail word", l.tail.Load()} // nothing is claimed here: pos is not the true tail
 			}
 			return &CorruptError{"room word", uint64(r)}
 		}
