@@ -392,13 +392,15 @@ func (m *machine) begin(r *modelReader) {
 	r.base, r.got = r.rx.Seq, 0
 }
 
-// firstOpen is the first claim that is neither finished nor swept.
+// firstOpen is the first claim that one who lives has not finished.
 func (m *machine) firstOpen() uint64 {
-	in, _ := m.log.Info()
-	for _, o := range in.Open {
-		return o.Position
+	first := uint64(maxHead)
+	for _, o := range m.open {
+		if !o.sealed && o.claim.Pos >= m.head() && m.status[o.w.owner] == Alive {
+			first = min(first, o.claim.Pos)
+		}
 	}
-	return maxHead
+	return first
 }
 
 func (m *machine) seek(t *rapid.T) {
@@ -443,6 +445,11 @@ func (m *machine) seek(t *rapid.T) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, o := range m.open { // the search went over some of those who are silent
+		if w := state(m.log.state(o.claim.Pos).Load()); m.status[o.w.owner] == Suspect && w.status() != stBusy {
+			o.sealed = true
+		}
 	}
 	if got := next(); got != want {
 		t.Fatalf("the next record after the search is at %d, want %d", got, want)
