@@ -50,6 +50,59 @@ func those(n int, f func(i int) bool) (out []int) {
 }
 
 var seeking = []conversation{
+	{"the filter that all share is raised and lowered while they write", func(s *side) {
+		w := s.writer("log", keyed(&journal.Options{Size: 1 << 20}, "a"))
+		s.meet("ready")
+		var r *journal.Reader
+		for round := range 20 {
+			level := slog.Level(round%5*4 - 8)
+			s.check(journal.SetLevel(s.Node, "log", level))
+			s.meet("set")
+			if r == nil {
+				r = s.reader("log", nil)
+			}
+			s.hear("written")
+			for l := slog.Level(-8); l <= 8; l += 4 {
+				s.check(second(w.Append(s.ctx, nil, &journal.RecordOptions{Level: l})))
+			}
+			n := 0
+			for rec, err := range r.Records() {
+				s.check(err)
+				if n++; rec.Level < level {
+					s.fail("a record of level %v passed a filter of %v", rec.Level, level)
+				}
+			}
+			if n != 2*(5-round%5) {
+				s.fail("%d records passed a filter of %v", n, level)
+			}
+			s.tell("read")
+		}
+		if w.Silenced() != 4*(0+1+2+3+4) {
+			s.fail("%d are silenced", w.Silenced())
+		}
+		s.hear("cleared")
+		if _, ok, err := journal.Level(s.Node, "log"); ok || err != nil || !w.Enabled(-1000) {
+			s.fail("the filter is there still: %v", err)
+		}
+	}, func(s *side) {
+		s.meet("ready")
+		w := s.writer("log", nil)
+		for range 20 {
+			s.meet("set")
+			level, ok, err := journal.Level(s.Node, "log")
+			s.check(err)
+			for l := slog.Level(-8); l <= 8; l += 4 {
+				if w.Enabled(l) != (l >= level) || !ok {
+					s.fail("level %v is enabled: %v, with a filter of %v", l, w.Enabled(l), level)
+				}
+				s.check(second(w.Append(s.ctx, nil, &journal.RecordOptions{Level: l})))
+			}
+			s.tell("written")
+			s.hear("read")
+		}
+		s.check(journal.ClearLevel(s.Node, "log"))
+		s.tell("cleared")
+	}},
 	{"filters take what they say, and count nothing as lost", func(s *side) {
 		s.marked(200, loose)
 		s.meet("written")
