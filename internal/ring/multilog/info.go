@@ -59,6 +59,11 @@ func (l *Log) Info() (Info, error) {
 			in.Waiting = append(in.Waiting, w.owner())
 		}
 	}
+	for i := range l.states {
+		if w := state(l.states[i].Load()); w.status() == stHole || w.status() == stGone {
+			in.OutOfUse += min(w.cells(), l.max)
+		}
+	}
 	return in, l.survey(&in)
 }
 
@@ -82,8 +87,6 @@ func (l *Log) survey(in *Info) error {
 			in.count(in.Tail, l.length(in.Tail, k), int64(l.cell(in.Tail, k)[3].Load()))
 		case stBusy:
 			in.Open = append(in.Open, OpenClaim{in.Tail, w.owner(), int(k) * CellSize})
-		case stHole, stGone:
-			in.OutOfUse += k
 		}
 		in.Tail += k
 	}

@@ -76,20 +76,30 @@ func (l *Log) NewImageRx() *Rx {
 }
 
 // origin is where to look for the oldest record of an image whose room word
-// makes no sense: a lap before the newest that any record tells.
+// makes no sense: the beginning of the lap before the one that, with its
+// predecessor, most records tell.
 func (l *Log) origin() uint64 {
-	newest := uint64(1)
+	laps := make(map[uint64]int)
 	for i := range l.n {
 		w := state(l.states[i].Load())
-		p := w.lap()*l.n + i
-		if w.status() != stReady || w.lap() <= newest {
-			continue
-		}
-		if k, err := l.span(p, w); err == nil && l.plausible(p, k) {
-			newest = w.lap()
+		if l.record(w.lap()*l.n + i) {
+			laps[w.lap()]++
 		}
 	}
-	return max(newest-1, 1) * l.n
+	lap, most := uint64(2), 0
+	for at, n := range laps {
+		if n += laps[at-1]; n > most || n == most && at < lap {
+			lap, most = at, n
+		}
+	}
+	return max(lap-1, 1) * l.n
+}
+
+// record reports whether p is the position of what can be a record.
+func (l *Log) record(p uint64) bool {
+	w, age := l.load(p)
+	k, err := l.span(p, w)
+	return age == 0 && err == nil && w.status() == stReady && l.plausible(p, k)
 }
 
 // Log returns the log that r reads.

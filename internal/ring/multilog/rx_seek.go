@@ -117,11 +117,21 @@ func (r *Rx) rewind() error {
 	return &CorruptError{"room word", l.room.Load()}
 }
 
-// lost reports whether nothing is claimed where the oldest record should be,
-// though there are records.
+// lost reports whether the log has records, and none where they should be from
+// the oldest on.
 func (r *Rx) lost() bool {
-	_, age := r.log.load(r.Pos)
-	return age != 0 && r.Pos != r.log.tail.Load()
+	l := r.log
+	for p := range l.n {
+		if l.record(r.Pos + p) {
+			return false
+		}
+	}
+	for i := range l.n {
+		if l.record(state(l.states[i].Load()).lap()*l.n + i) {
+			return true
+		}
+	}
+	return false
 }
 
 // walk passes finished claims while pass says so. It is how a reader finds its

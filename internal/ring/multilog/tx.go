@@ -138,7 +138,7 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 			return 0, 0, err
 		}
 		// A pad at the log's end costs a rival's claim each time; what holes cost
-		// is looked at before anything is given up for it.
+		// is looked at before anything is claimed for it.
 		if st == stHole || st == stGone || st == stPad && l.index(pos+k) != 0 {
 			if lost == 0 && !l.fits(pos, mn) || lost > 2*l.n {
 				return 0, 0, ErrNoRun
@@ -188,12 +188,16 @@ func (t *Tx) offer(pos uint64, w state, age int64, mn, mx uint64) (status, uint6
 		t.run(pos, k) // its middle words age as well
 		return w.status(), k, err
 	}
-	k, err := t.makeRoom(pos, min(mn, l.n-l.index(pos)), min(mx, l.n-l.index(pos)))
+	end := l.n - l.index(pos)
+	if end < mn { // a pad, and only if the record fits behind it
+		_, err := t.makeRoom(pos, end+mn, end+mn)
+		return stPad, t.run(pos, end), err
+	}
+	k, err := t.makeRoom(pos, mn, min(mx, end))
 	if err != nil {
 		return 0, 0, err
 	}
-	k = t.run(pos, k)
-	if k < mn {
+	if k = t.run(pos, k); k < mn {
 		return stPad, k, nil
 	}
 	return stBusy, k, nil

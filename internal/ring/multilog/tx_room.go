@@ -99,7 +99,7 @@ func (t *Tx) giveUp(r room, need, goal uint64) error {
 		if err != nil {
 			return err
 		}
-		if p >= need && p > head && (x.status() == stBusy || p+k-head >= l.n) {
+		if p > head && (p >= need && x.status() == stBusy || p+k-head >= l.n) {
 			break // not in the way; and index(head) is not to be that of the new head
 		}
 		if x.status() == stBusy {
