@@ -72,6 +72,9 @@ func (t *Tx) Finish(c Claim, h Header, p *Prefix, length int) error {
 	return t.Commit(c)
 }
 
+// fetch is how many cells ahead a writer asks for.
+const fetch = maxSlack + 16
+
 // Append adds a record with the given data, whole or not at all, and returns
 // its position. now is called once the record has its place, and tells the
 // times of its header, in ns.
@@ -85,7 +88,13 @@ func (t *Tx) Append(data []byte, level int16, now func() (mono, wall int64), p *
 	if now != nil {
 		h.Mono, h.Wall = now()
 	}
-	w := t.log.cell(c.Pos, c.cells)
+	// Readers have had the cells for a lap, and W10 waits for every store: it
+	// asks for what comes behind the next that giveUp looks at.
+	l := t.log
+	ahead := l.words[(c.Pos+fetch)&l.mask*cellWords:][:cellWords]
+	mem.PrefetchW(&ahead[0])
+	mem.PrefetchW(&ahead[mem.Line/8])
+	w := l.cell(c.Pos, c.cells)
 	p.copyIn(w[4:])
 	mem.CopyIn(w[4+len(p.bytes)/8:], data)
 	t.stamp(c, w, h, p, len(data))
