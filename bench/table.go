@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/internal/ring/virtq"
 )
@@ -27,7 +29,9 @@ var floor = measurement{name: "floor", unit: "ns", polls: true, run: runFloor}
 
 // all is every measurement, in the order in which they run in a round. What is
 // compared with another comes after it.
-var all = []measurement{
+var all = slices.Concat(messages, journals)
+
+var messages = []measurement{
 	{name: "oneway/64B", unit: "ns", polls: true, target: atMost(1.5),
 		about: "Send of 64 bytes to Receive, filled and read, both poll; half a round trip",
 		run:   pingPong(pings{topic: "64B", size: 64, count: 100_000, touch: true})},

@@ -2,7 +2,10 @@ package journal_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -73,4 +76,37 @@ func BenchmarkGoroutines(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkLog is the time of a record of log/slog, by where it goes.
+func BenchmarkLog(b *testing.B) {
+	run := func(name string, h slog.Handler) {
+		l := slog.New(h)
+		b.Run(name, func(b *testing.B) {
+			chunked(b, func() { l.Info("gripper closed", "force", 4.2, "part", "A-17", "slot", 12) })
+		})
+	}
+	writer := func(name string, o *journal.Options) *journal.Writer {
+		w, err := journal.NewWriter(ringbustest.New(b).Node("app"), name, o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return w
+	}
+	run("discard", slog.NewJSONHandler(io.Discard, nil))
+	f, err := os.OpenFile(filepath.Join(b.TempDir(), "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	run("file", slog.NewJSONHandler(f, nil))
+	run("journal", slog.NewJSONHandler(writer("a", nil), nil))
+	run("journal-notime", slog.NewJSONHandler(writer("a", &journal.Options{NoTime: true}), nil))
+	run("journal-bare", slog.NewJSONHandler(writer("a", &journal.Options{NoTime: true, NoChecksum: true}), nil))
+	run("handler", journal.NewHandler(writer("a", nil), nil))
+	run("handler-bare", journal.NewHandler(writer("a", &journal.Options{NoTime: true, NoChecksum: true}), nil))
+	w := writer("a", nil)
+	off := &slog.HandlerOptions{Level: slog.LevelWarn}
+	run("off", slog.NewJSONHandler(w, off))
+	run("off-handler", journal.NewHandler(w, off))
 }
