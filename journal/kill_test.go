@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/journal"
 	"github.com/ringbus/ringbus/segment"
@@ -216,6 +219,58 @@ func (a *act) others(name string, mode journal.Mode) func() {
 			}
 		})
 	}
+}
+
+// crew starts k writers, each in a node of its own, that append count records
+// each, and returns a function that waits until they have done so.
+func (s *stage) crew(name, prefix string, mode journal.Mode, k int, count uint64) func() {
+	var all sync.WaitGroup
+	errs := make([]error, k)
+	for i := range k {
+		key := fmt.Sprint(prefix, i)
+		n := s.join(key, 0)
+		w := s.writer(n, name, &journal.Options{Mode: mode, Key: key, Wait: asleep})
+		all.Go(func() { errs[i] = s.appends(w, mode, key, count) })
+	}
+	return func() {
+		s.Helper()
+		all.Wait()
+		s.check(errors.Join(errs...))
+	}
+}
+
+// acked is how many records writers of this process have written.
+func (s *stage) acked() (sum uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.acks {
+		sum += n
+	}
+	return sum
+}
+
+// gone is how many cells of a small journal are lost to writers that were
+// evicted, by its state words.
+func (s *stage) gone(name string) (cells uint64) {
+	s.Helper()
+	area, err := s.node.Segment().Find(segment.Key{Kind: segment.KindJournal, Name: name})
+	s.check(err)
+	for i := range 256 {
+		if w := mem.U64(area, statesAt+8*i).Load(); w&7 == 6 {
+			cells += w >> 23 & (1<<13 - 1)
+		}
+	}
+	return cells
+}
+
+// condition is the state of a process as /proc tells it: T is stopped, Z and 0
+// are dead.
+func condition(p *shmtest.Proc) byte {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if _, state, ok := strings.Cut(string(b), ") "); ok && err == nil {
+		return state[0]
+	}
+	return 0
 }
 
 // number reads the number of a line that begins with word.
