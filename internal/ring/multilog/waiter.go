@@ -56,9 +56,11 @@ func (w *Waiter) Bell() wake.Bell { return w.log.waiting[w.i].bell }
 func (w *Waiter) Asleep(size int) {
 	l := w.log
 	e := &l.waiting[w.i]
-	tail := l.end()
-	w.need = tail + cellsFor(size)
-	w.need -= min(w.need, l.n)
+	tail, k := l.end(), cellsFor(size)
+	if end := l.n - l.index(tail); k > end {
+		k += end // a pad comes first
+	}
+	w.need = tail + k - min(tail+k, l.n)
 	e.cursor.Store(w.need)
 	w.seq++
 	e.park.Store(w.seq)
