@@ -151,6 +151,9 @@ func (h *hand) blocked(size int) (yes bool) {
 	l := h.w.l
 	h.w.x.Look(func() {
 		need := l.end() + cellsFor(size)
+		if end := l.n - l.index(l.end()); cellsFor(size) > end {
+			need += end // a pad comes first
+		}
 		for i := range l.readers {
 			e := &l.readers[i]
 			who := who(e.who.Load())
