@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ringbus/ringbus"
-	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/internal/sys"
 	"github.com/ringbus/ringbus/journal"
@@ -293,4 +292,3 @@ func (s *stage) exercise(name string) {
 		s.Errorf("journal %q: %d cells are out of use, %+v are open", name, in.OutOfUse, in.Open)
 	}
 }
-
