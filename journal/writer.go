@@ -77,7 +77,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 // 0 if the journal's filter left the record out. In reject mode it waits for
 // room until ctx ends, unless the writer's Options say NoWait.
 func (w *Writer) Append(ctx context.Context, data []byte, o *RecordOptions) (position uint64, err error) {
-	level := w.levelOf(o)
+	return w.put(ctx, data, w.levelOf(o), o)
+}
+
+// put is Append at a level.
+func (w *Writer) put(ctx context.Context, data []byte, level int16, o *RecordOptions) (position uint64, err error) {
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
 		return 0, nil
