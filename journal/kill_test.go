@@ -198,7 +198,11 @@ func (a *act) attend(heard func(line string)) {
 // where it holds them up, to a wait.
 func (a *act) others(name string, mode journal.Mode) func() {
 	return func() {
-		wait := a.crew(name, "x/", mode, 1+a.crowd%3, 60)
+		count := uint64(60)
+		if mode == journal.Overwrite {
+			count = 160 // twice around and more
+		}
+		wait := a.crew(name, "x/", mode, 1+a.crowd%3, count)
 		point, _, _ := strings.Cut(a.traps, ":")
 		if !slices.Contains(fullNames(a.part.claims), point) {
 			wait()
