@@ -558,7 +558,7 @@ func (m *machine) image(t *rapid.T) {
 }
 
 func TestLogDoesWhatItsModelDoes(t *testing.T) {
-	for name, set := range map[string][2]string{"nofailfile": {"false", "true"}, "steps": {"30", "120"}, "checks": {"100", "400"}} {
+	for name, set := range map[string][2]string{"nofailfile": {"false", "true"}, "steps": {"30", "120"}, "checks": {"100", "150"}} {
 		if f := flag.Lookup("rapid." + name); f.Value.String() == set[0] { // not asked for otherwise
 			must(t, f.Value.Set(set[1]))
 		}

@@ -281,3 +281,21 @@ func TestPartialGrants(t *testing.T) {
 	}
 	r.sound()
 }
+
+// What the dead held is used again once they are swept.
+func TestHolesOfTheDeadAreUsedAgain(t *testing.T) {
+	r := newRig(t, small(Overwrite))
+	tx := r.tx(0x202)
+	_, err := r.tx(0x101).Reserve(200, 200)
+	must(t, err)
+	r.fill(tx, 300, 1)
+	r.status[0x101] = Dead
+	if n, _ := r.log.Recover(0x101, false, r.peers(1).Ring); n != 0 {
+		t.Errorf("%d records ended, which had been taken away before", n)
+	}
+	r.fill(tx, 300, 1)
+	if in, err := r.log.Info(); err != nil || in.OutOfUse != 0 || in.Holes != 1 || in.Tombs != 0 {
+		t.Errorf("%+v, %v", in, err)
+	}
+	r.sound()
+}
