@@ -339,6 +339,8 @@ func playWriter(a *act) {
 		}
 	})
 	wait()
+	a.catchesUp("the reader that holds", all, "log") // whom nobody but the recovery wakes
+	a.catchesUp("the reader that does not hold", few, "log")
 	heir := a.writer(a.join("victim", 0), "log", keyed(held(), "heir"))
 	a.check(a.appends(heir, journal.Reject, "heir", 20))
 	c := a.catchesUp("the reader that holds", all, "log")
