@@ -32,16 +32,8 @@ func (w *Writer) newHand() *hand {
 	return h
 }
 
-// pick returns a hand that nobody has. The caller must look at closed after it:
-// Close sets that, then waits for all hands, so one of the two sees the other.
-func (w *Writer) pick() *hand {
-	if h := w.hands.Load(); h.busy.CompareAndSwap(0, 1) {
-		return h
-	}
-	return w.pickOther()
-}
-
-func (w *Writer) pickOther() *hand {
+// otherHand returns a hand that nobody has, where the first is not free.
+func (w *Writer) otherHand() *hand {
 	for h := w.hands.Load(); h != nil; h = h.next {
 		if h.busy.Load() == 0 && h.busy.CompareAndSwap(0, 1) {
 			return h

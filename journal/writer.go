@@ -29,6 +29,8 @@ type Writer struct {
 	limit    int             // of data behind it
 	hands    atomic.Pointer[hand]
 	closed   atomic.Bool
+	once     sync.Once
+	ended    error
 	silenced atomic.Uint64
 
 	mu       sync.Mutex
@@ -86,24 +88,11 @@ func (w *Writer) put(ctx context.Context, data []byte, level int16, o *RecordOpt
 		w.silenced.Add(1)
 		return 0, nil
 	}
-	position, err = w.append(data, level, o)
-	if err != nil {
-		return w.retry(ctx, err, len(data), o, func() (uint64, error) { return w.append(data, level, o) })
+	h := w.hands.Load()
+	if !h.busy.CompareAndSwap(0, 1) {
+		h = w.otherHand()
 	}
-	runtime.KeepAlive(w)
-	return position, nil
-}
-
-func (w *Writer) levelOf(o *RecordOptions) int16 {
-	if o == nil {
-		return w.level
-	}
-	return narrow(o.Level)
-}
-
-// append is Append without waiting.
-func (w *Writer) append(data []byte, level int16, o *RecordOptions) (position uint64, err error) {
-	h := w.pick()
+	// Close sets closed, then waits for all hands: one of the two sees the other.
 	p := &w.prefix
 	if w.closed.Load() || len(data) > w.limit || o != nil && o.Key != w.key { // rarely
 		p, err = w.ready(h, o, len(data))
@@ -112,7 +101,29 @@ func (w *Writer) append(data []byte, level int16, o *RecordOptions) (position ui
 		position, err = h.tx.Append(data, level, h.now, p)
 	}
 	h.release()
-	return position, err
+	if err != nil {
+		return w.retry(ctx, err, len(data), o, func() (uint64, error) { return w.again(data, level, o) })
+	}
+	runtime.KeepAlive(w)
+	return position, nil
+}
+
+// again is another try of put.
+func (w *Writer) again(data []byte, level int16, o *RecordOptions) (uint64, error) {
+	h := w.otherHand()
+	defer h.release()
+	p, err := w.ready(h, o, len(data))
+	if err != nil {
+		return 0, err
+	}
+	return h.tx.Append(data, level, h.now, p)
+}
+
+func (w *Writer) levelOf(o *RecordOptions) int16 {
+	if o == nil {
+		return w.level
+	}
+	return narrow(o.Level)
 }
 
 // ready returns what lies before the data of a record of the given size, or
@@ -217,9 +228,12 @@ func (w *Writer) Silenced() uint64 { return w.silenced.Load() }
 // Close gives up open reservations and ends the writer. Calls that wait return
 // ErrClosed; it waits for those of AppendFunc that fill a record.
 func (w *Writer) Close() error {
-	if w.closed.Swap(true) {
-		return nil
-	}
+	w.once.Do(func() { w.ended = w.close() })
+	return w.ended
+}
+
+func (w *Writer) close() error {
+	w.closed.Store(true)
 	w.mu.Lock()
 	for len(w.waiting)+w.fills > 0 {
 		for waiter := range w.waiting {

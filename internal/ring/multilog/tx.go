@@ -53,18 +53,29 @@ func (t *Tx) Reserve(least, most int) (Claim, error) {
 			return Claim{}, err
 		}
 	}
-	t.hint = pos + k
-	if pos+k >= l.tail.Load()+l.lag {
-		t.moveTail(pos + k)
-	}
 	c := Claim{pos, k}
+	t.claimed(c)
 	// edge: claim (W7, then what is stored from here on | Rx: bytes, then room).
 	// The CAS is the barrier; this load holds back the stores on arm64 without LSE.
 	if t.peers.Fenced() {
-		_ = t.Abort(c)
-		return Claim{}, ErrFenced
+		return Claim{}, t.fenced(c)
 	}
 	return c, nil
+}
+
+// claimed notes that c was claimed, and is W8: a help for others, and left out
+// most of the time.
+func (t *Tx) claimed(c Claim) {
+	t.hint = c.Pos + c.cells
+	if l := t.log; t.hint >= l.tail.Load()+l.lag {
+		l.moveTail(t.hint)
+	}
+}
+
+// fenced ends the claim of a node that was taken for dead.
+func (t *Tx) fenced(c Claim) error {
+	_ = t.Abort(c)
+	return ErrFenced
 }
 
 func cellsFor(size int) uint64 { return (uint64(size) + headerSize + CellSize - 1) / CellSize }
@@ -237,9 +248,7 @@ func (l *Log) fits(pos, k uint64) bool {
 	return false
 }
 
-// moveTail is W8: a help for others, and left out most of the time.
-func (t *Tx) moveTail(end uint64) {
-	l := t.log
+func (l *Log) moveTail(end uint64) {
 	for range stubborn {
 		tail := l.tail.Load()
 		if end < tail+l.lag {
@@ -277,6 +286,11 @@ func (t *Tx) Abort(c Claim) error {
 		return nil
 	}
 	return t.yield(c)
+}
+
+// has reports whether nobody took the claim away.
+func (t *Tx) has(c Claim) bool {
+	return state(t.log.state(c.Pos).Load()) == packState(t.log.lap(c.Pos), stBusy, t.peers.Me, c.cells)
 }
 
 // yield is W11: the claim was taken away; its owner says that it stores no
