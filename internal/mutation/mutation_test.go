@@ -38,7 +38,7 @@ func goTest(t *testing.T, r ring, f files, pattern string, args ...string) (out 
 // crash point and store buffers: nothing but the mutants may fail there.
 func TestExploreEveryAccess(t *testing.T) {
 	for _, r := range []ring{fanout, multilog, virtq} {
-		t.Run(string(r), func(t *testing.T) {
+		t.Run(r.name(), func(t *testing.T) {
 			t.Parallel()
 			f := files{}
 			f.simulate(t, r)
@@ -69,12 +69,14 @@ var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*)`)
 // TestMutants breaks the rings in one place after the other.
 func TestMutants(t *testing.T) {
 	for r, mutants := range map[ring][]mutant{fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants} {
-		for _, m := range mutants {
-			t.Run(m.name, func(t *testing.T) {
-				t.Parallel()
-				r.breaks(t, m)
-			})
-		}
+		t.Run(r.name(), func(t *testing.T) {
+			for _, m := range mutants {
+				t.Run(m.name, func(t *testing.T) {
+					t.Parallel()
+					r.breaks(t, m)
+				})
+			}
+		})
 	}
 }
 
@@ -92,6 +94,9 @@ func (r ring) breaks(t *testing.T, m mutant) {
 	if pass {
 		t.Errorf("no test of %s notices; broken edge: %s", m.run, m.edge)
 		return
+	}
+	if strings.Contains(out, "panic: test timed out") {
+		t.Fatalf("no test of %s noticed in time; broken edge: %s", m.run, m.edge)
 	}
 	by := failed.FindString(out)
 	if by == "" {

@@ -27,10 +27,10 @@ type ring string
 
 func (r ring) file(name string) string { return string(r) + "/" + name }
 
+func (r ring) name() string { return filepath.Base(string(r)) }
+
 // named puts the name of r's package into a text for it.
-func (r ring) named(text string) string {
-	return strings.Replace(text, "RING", string(r[strings.LastIndexByte(string(r), '/')+1:]), 1)
-}
+func (r ring) named(text string) string { return strings.Replace(text, "RING", r.name(), 1) }
 
 //go:embed testdata/atomic.txt
 var simulatedAtomic string
