@@ -124,11 +124,12 @@ func (n *Node) Remove(topic string) error {
 // Close closes the node's publishers and subscribers, ends all their loans and
 // leaves the bus. Calls that wait return ErrClosed.
 func (n *Node) Close() error {
-	closed, err := n.host.Close()
-	if closed && n.ownSeg {
-		err = errors.Join(err, n.seg.Close())
-	}
-	return err
+	return n.host.Close(func() error {
+		if n.ownSeg {
+			return n.seg.Close()
+		}
+		return nil
+	})
 }
 
 // ring rings a bell of the segment.

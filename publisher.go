@@ -185,15 +185,14 @@ func (p *Publisher) Sequence() uint64 { return p.tx.Head() }
 // Close ends the publisher and its open loans. What it sent stays for its
 // subscribers.
 func (p *Publisher) Close() error {
-	if !p.gate.Shut(func() { p.topic.node.ring(p.tx.Bell()) }) {
+	return p.gate.Close(func() { p.topic.node.ring(p.tx.Bell()) }, func() error {
+		for i := range p.loans {
+			p.loans[i].end()
+		}
+		p.sleeper.Close()
+		p.tx.Close()
+		p.topic.node.host.Remove(p)
+		p.topic.close()
 		return nil
-	}
-	for i := range p.loans {
-		p.loans[i].end()
-	}
-	p.sleeper.Close()
-	p.tx.Close()
-	p.topic.node.host.Remove(p)
-	p.topic.close()
-	return nil
+	})
 }

@@ -302,12 +302,11 @@ func (s *Subscriber) closedErr() error {
 
 // Close ends the subscriber and the loans of its messages.
 func (s *Subscriber) Close() error {
-	if !s.gate.Shut(func() { s.topic.node.ring(s.slot.Bell()) }) {
+	return s.gate.Close(func() { s.topic.node.ring(s.slot.Bell()) }, func() error {
+		s.giveBack()
+		s.topic.node.host.Remove(s)
 		return nil
-	}
-	s.giveBack()
-	s.topic.node.host.Remove(s)
-	return nil
+	})
 }
 
 // giveBack gives back what the subscriber has in the topic.

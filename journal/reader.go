@@ -141,11 +141,11 @@ func (r *Reader) register(hold bool) error {
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()
-	rec, ok, err := r.next(false)
-	if ok || err != nil {
+	rec, found, err := r.next(r.end)
+	if found == multilog.Got || err != nil {
 		return rec, err
 	}
-	return r.wait(ctx)
+	return r.wait(ctx, found)
 }
 
 // TryRead returns the next record if there is one, and does not wait. ok is
@@ -153,33 +153,34 @@ func (r *Reader) Read(ctx context.Context) (Record, error) {
 func (r *Reader) TryRead() (rec Record, ok bool, err error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()
-	return r.next(true)
+	for {
+		rec, found, err := r.next(true)
+		if found != multilog.Busy || err != nil {
+			return rec, found == multilog.Got && err == nil, err
+		}
+	}
 }
 
-// next looks for the next record.
-func (r *Reader) next(look bool) (Record, bool, error) {
-	for {
-		if r.gate.Closed.Load() {
-			return Record{}, false, r.closedErr()
-		}
-		if r.p != nil {
-			if err := r.p.host.Node.Err(); err != nil {
-				return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
-			}
-		}
-		found, err := r.rx.Next(&r.rec, look)
-		if err != nil {
-			return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
-		}
-		switch found {
-		case multilog.Got:
-			return r.record(), true, nil
-		case multilog.Busy:
-			continue
-		}
-		runtime.KeepAlive(r)
-		return Record{}, false, nil
+// next looks for the next record. look says to ask after the writer of an
+// unfinished one, which may be dead.
+func (r *Reader) next(look bool) (Record, multilog.Found, error) {
+	if r.gate.Closed.Load() {
+		return Record{}, multilog.End, r.closedErr()
 	}
+	if r.p != nil {
+		if err := r.p.host.Node.Err(); err != nil {
+			return Record{}, multilog.End, fmt.Errorf("journal %q: %w", r.name, err)
+		}
+	}
+	found, err := r.rx.Next(&r.rec, look)
+	if err != nil {
+		return Record{}, found, fmt.Errorf("journal %q: %w", r.name, err)
+	}
+	if found == multilog.Got {
+		return r.record(), found, nil
+	}
+	runtime.KeepAlive(r)
+	return Record{}, found, nil
 }
 
 // record is the record that was found, as users see it.
@@ -214,35 +215,40 @@ func (r *Reader) intern(b []byte) string {
 	return s
 }
 
-// wait is Read where nothing was there at once.
-func (r *Reader) wait(ctx context.Context) (Record, error) {
-	polls := 0
-	for spin := r.policy.Begin(); ; {
-		look := !spin.Next()
-		rec, ok, err := r.next(look)
-		if ok || err != nil {
-			return rec, err
-		}
-		if !look {
-			if spin.RoundOver() && ctx.Err() != nil {
-				return Record{}, ctx.Err()
-			}
-			continue
-		}
+// wait is Read where there was not a record at once.
+func (r *Reader) wait(ctx context.Context, found multilog.Found) (Record, error) {
+	spin, rounds, polls := r.policy.Begin(), 0, 0
+	tired, look := false, false // the time to look is used up; the last look was a full one
+	for {
+		tired = tired || found != multilog.Busy && !spin.Next()
 		switch {
-		case r.end:
+		case r.end && found != multilog.Busy:
 			return Record{}, io.EOF
+		case found == multilog.Busy || !tired: // Busy: there is more, but nothing for the filter
+			if rounds++; found == multilog.Busy || spin.RoundOver() {
+				if err := ctx.Err(); err != nil {
+					return Record{}, err
+				}
+			}
+			look = rounds%1024 == 0 // who never sleeps asks now and then
+		case !look:
+			look = true // once before each sleep
 		case r.sleeper == nil:
 			polls++
-			err = pause(ctx, min(time.Duration(polls)*100*time.Microsecond, 10*time.Millisecond))
+			if err := pause(ctx, min(time.Duration(polls)*100*time.Microsecond, 10*time.Millisecond)); err != nil {
+				return Record{}, err
+			}
+			look = false
 		default:
-			err = r.sleep(ctx)
+			if err := r.sleep(ctx); err != nil {
+				return Record{}, err
+			}
+			spin, tired, look = r.policy.Begin(), false, false
 		}
-		if err != nil {
-			return Record{}, err
-		}
-		if r.sleeper != nil {
-			spin = r.policy.Begin()
+		var rec Record
+		var err error
+		if rec, found, err = r.next(look || r.end); err != nil || found == multilog.Got {
+			return rec, err
 		}
 	}
 }

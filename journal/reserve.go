@@ -20,6 +20,8 @@ type reservation struct {
 	prefix multilog.Prefix
 	data   []byte
 	filled bool // by AppendFunc: Close waits for it
+	silent bool // the filter left it out: data is private
+	memory []byte
 }
 
 // Reservation is room for one record, in the journal's memory: fill it, then
@@ -33,8 +35,9 @@ type Reservation struct {
 }
 
 // Reserve makes room for a record of at least least bytes of data, and of up to
-// most, if as much is there now. It waits like Append. A reservation that the
-// journal's filter left out has no room, and its Commit does nothing.
+// most, if as much is there now. It waits like Append. If the journal's filter
+// leaves the record out, the reservation is of private memory, of least bytes,
+// and its Commit drops them.
 func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions) (Reservation, error) {
 	return w.take(ctx, least, most, o, false)
 }
@@ -47,7 +50,10 @@ func (w *Writer) take(ctx context.Context, least, most int, o *RecordOptions, fi
 	level := w.levelOf(o)
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
-		return Reservation{}, nil
+		if filled {
+			return Reservation{}, nil
+		}
+		return w.silent(least), nil
 	}
 	r, err := w.reserve(o, level, least, most, filled)
 	if err != nil {
@@ -75,6 +81,7 @@ func (w *Writer) reserve(o *RecordOptions, level int16, least, most int, filled 
 		return Reservation{}, err
 	}
 	r := w.spare()
+	r.silent = false
 	r.claim, r.header = claim, multilog.Header{Level: level}
 	r.prefix.Copy(p)
 	if r.filled = filled; filled {
@@ -89,6 +96,18 @@ func (w *Writer) reserve(o *RecordOptions, level int16, least, most int, filled 
 		r.data = make([]byte, len(r.data))
 	}
 	return Reservation{r, r.seq.Add(1)}, nil
+}
+
+// silent returns a reservation that will be dropped.
+func (w *Writer) silent(size int) Reservation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.spare()
+	if r.silent, r.filled = true, false; cap(r.memory) < size {
+		r.memory = make([]byte, size)
+	}
+	r.data = r.memory[:size]
+	return Reservation{r, r.seq.Add(1)}
 }
 
 // spare returns a place for a reservation. The caller holds mu.
@@ -146,6 +165,14 @@ func (r Reservation) Commit(length int) error {
 	if length < 0 || length > len(v.data) {
 		panic(fmt.Sprintf("journal: Commit of %d bytes of a reservation of %d", length, len(v.data)))
 	}
+	if v.silent {
+		v.seq.Add(1)
+		return nil
+	}
+	if err := w.host.Node.Err(); err != nil {
+		v.abort()
+		return w.wrap(err)
+	}
 	if shadowed {
 		w.log.Fill(v.claim, v.prefix.Size(), v.data[:length])
 	}
@@ -176,8 +203,10 @@ func (r *reservation) abort() {
 	if r.seq.Load()&1 == 0 {
 		return
 	}
-	invariant.Poison(r.data)
-	_ = r.w.reserver.tx.Abort(r.claim) // it was taken away: as good
+	if !r.silent {
+		invariant.Poison(r.data)
+		_ = r.w.reserver.tx.Abort(r.claim) // it was taken away: as good
+	}
 	r.seq.Add(1)
 }
 

@@ -98,10 +98,7 @@ func (r *Reader) Close() error {
 			r.p.ring(e.Bell())
 		}
 	}
-	if !r.gate.Shut(wakeUp) {
-		return nil
-	}
-	return r.leave()
+	return r.gate.Close(wakeUp, r.leave)
 }
 
 // leave gives back what the reader has.

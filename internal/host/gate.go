@@ -2,6 +2,7 @@ package host
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,8 @@ type Gate struct {
 	inside atomic.Uint64
 	Closed atomic.Bool // set by Shut, and by who gives back what was never in use
 	owner  invariant.Owner
+	once   sync.Once
+	err    error
 }
 
 // Enter begins a call; the caller must look at Closed after it, and Leave at
@@ -35,17 +38,25 @@ func (g *Gate) Leave() {
 	g.owner.Leave()
 }
 
-// Shut closes the gate, calls wake to end a wait inside, and returns when
-// nobody is inside any more; false if it was shut before.
-func (g *Gate) Shut(wake func()) bool {
-	if g.Closed.Swap(true) {
-		return false
-	}
+// Close shuts the gate and calls end, which gives back what the endpoint has.
+// Of many who close, one does and the others wait for it: the node of an
+// endpoint that was closed may be left.
+func (g *Gate) Close(wake func(), end func() error) error {
+	g.once.Do(func() {
+		g.Shut(wake)
+		g.err = end()
+	})
+	return g.err
+}
+
+// Shut sets Closed, calls wake to end a wait inside, and returns when nobody is
+// inside any more.
+func (g *Gate) Shut(wake func()) {
+	g.Closed.Store(true)
 	wake()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats) // stops the world
 	for g.inside.Load() != 0 {
 		time.Sleep(10 * time.Microsecond)
 	}
-	return true
 }

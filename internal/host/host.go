@@ -22,6 +22,8 @@ type Host struct {
 
 	mu        sync.Mutex
 	closed    bool
+	once      sync.Once
+	ended     error
 	endpoints map[io.Closer]struct{}
 }
 
@@ -73,14 +75,15 @@ func (h *Host) Err() error {
 
 func (h *Host) closedErr() error { return fmt.Errorf("node %q: %w", h.Node.Name(), os.ErrClosed) }
 
-// Close closes what was added, wakes who sleeps in the pool, and leaves the
-// bus. It returns false if another call did all that.
-func (h *Host) Close() (bool, error) {
+// Close closes what was added, wakes who sleeps in the pool, leaves the bus, and
+// calls end. Of many who close, one does and the others wait for it.
+func (h *Host) Close(end func() error) error {
+	h.once.Do(func() { h.ended = h.close(end) })
+	return h.ended
+}
+
+func (h *Host) close(end func() error) error {
 	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return false, nil
-	}
 	h.closed = true
 	var all []io.Closer
 	for e := range h.endpoints {
@@ -92,5 +95,5 @@ func (h *Host) Close() (bool, error) {
 		errs = append(errs, e.Close())
 	}
 	h.Pool.Close()
-	return true, errors.Join(append(errs, h.Node.Leave())...)
+	return errors.Join(append(errs, h.Node.Leave(), end())...)
 }
