@@ -42,7 +42,9 @@ func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.w.Enabled(level) && h.enabled.Enabled(ctx, level)
 }
 
-// Handle appends the record.
+// Handle appends the record. In reject mode it waits for room as Write does,
+// whatever ctx says, and others of the same level wait behind it: give the
+// writer NoWait where a logger must not wait.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.at(r.Level).Handle(ctx, r)
 }

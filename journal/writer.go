@@ -140,6 +140,7 @@ func (w *Writer) ready(h *hand, o *RecordOptions, size int) (*multilog.Prefix, e
 		p = h.prefixFor(w.host.Node.Name(), o.Key)
 	}
 	if limit := w.log.Config().Limit() - p.Size(); size > limit {
+		w.log.CountRefused() // loggers look at no error
 		return nil, &SizeError{Journal: w.name, Size: size, Max: limit}
 	}
 	return p, nil

@@ -14,7 +14,7 @@ type Info struct {
 	GivenBytes uint64      // of data in them
 	Tombs      uint64      // records whose writers died over them, ever
 	Holes      uint64      // records taken away from writers that stood still, ever
-	Refused    uint64      // appends that found the log full, ever
+	Refused    uint64      // appends that found the log full, or their record too large, ever
 	Level      int         // the shared filter
 	OutOfUse   uint64      // cells kept for writers that stand still, or were evicted
 	Open       []OpenClaim // records that are being written
@@ -113,7 +113,8 @@ func (in *Info) count(p, length uint64, wall int64) {
 // End is the position of the next claim, or one a little before it.
 func (l *Log) End() uint64 { return l.end() }
 
-// CountRefused counts an append that found the log full.
+// CountRefused counts an append that found the log full, or its record too
+// large.
 func (l *Log) CountRefused() { l.refused.Add(1) }
 
 // Blockers lists the owners of the readers that hold the oldest record.
