@@ -1,8 +1,8 @@
 #!/bin/sh
-# check.sh: model-check the lane protocol (fanout.pml) with Spin.
+# check.sh: model-check the protocols (fanout.pml, mpsc.pml) with Spin.
 #
 #   check.sh          a set that takes one to two minutes on two slow cores
-#   check.sh --full   everything that fanout.md lists as exhaustive: half an hour, 6 GB of memory
+#   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
 #
 # A "good" configuration must be searched to its end without an error; a
 # "mutant" (-DM_..., or a documented limit of the protocol) must give a
@@ -25,7 +25,8 @@ need spin spin
 need gcc "gcc libc6-dev"
 need timeout coreutils
 
-model=$(cd "$(dirname "$0")" && pwd)/fanout.pml
+here=$(cd "$(dirname "$0")" && pwd)
+model=
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -39,11 +40,11 @@ run() {
 	store=-DCOLLAPSE
 	case $want in large) want=good store=-DHC4 ;; esac
 	rm -f pan* ./*.trail
-	cp "$model" fanout.pml
+	cp "$here/$model" .
 	# shellcheck disable=SC2086
-	if ! spin -a $defs fanout.pml >spin.out 2>&1 ||
+	if ! spin -a $defs "$model" >spin.out 2>&1 ||
 		! gcc -O1 -w -DSAFETY $store -DMEMLIM=6000 -o pan pan.c 2>gcc.out; then
-		echo "FAIL $want: $flags: does not compile"
+		echo "FAIL $want: $model $flags: does not compile"
 		cat spin.out gcc.out 2>/dev/null
 		failed=$((failed + 1))
 		return
@@ -62,17 +63,21 @@ run() {
 		got=broken say="pan ended with status $rc: $(grep -E '^pan|error' pan.out | head -n 1)"
 	fi
 	if [ "$got" = "$want" ]; then
-		echo "ok   $want: $flags: $say"
+		echo "ok   $want: $model $flags: $say"
 	else
-		echo "FAIL $want: $flags: $say"
+		echo "FAIL $want: $model $flags: $say"
 		failed=$((failed + 1))
 	fi
 }
 
-# Every line: what is expected, then the flags.
+# Every line: what is expected, then the flags; "model" says of which model from there on.
 while read -r want flags; do
 	case $want in '' | '#'*) continue ;; esac
 	case $want in
+	model)
+		model=$flags
+		continue
+		;;
 	full | full-mutant)
 		[ -n "$full" ] || continue
 		[ "$want" = full ] && want=large || want=mutant
@@ -80,6 +85,7 @@ while read -r want flags; do
 	esac
 	run "$want" "$flags"
 done <<'SET'
+model fanout.pml
 # reliable, kept loans, join with history, park, close; latest, pins, exact loss; inline
 good REL_A M=6
 good LAT_A M=5
@@ -160,6 +166,28 @@ full LAT_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2
 full REL_A PREJOIN KILLPUB RESTART D=1 N=3 M=2
 full REL_A KILLA RECS2 KILLREC PREJOIN D=1 N=3 M=2
 full REL_A REL_B REUSE PREJOIN RINGLAST D=1 N=3 M=2
+model mpsc.pml
+# submit, take, complete, release, hand over; sleeping and waking; cancellation; submitters without a device
+good DEATHS=0
+good DEATHS=0 CANCELS=2
+good DEATHS=0 PLAIN=1
+mutant DEATHS=0 M_PREVAFTER
+mutant DEATHS=0 M_LOOKFIRST
+mutant DEATHS=0 M_NOWAKE
+mutant DEATHS=0 NS=3 CANCELS=1 M_CANCEARLY
+# a death at any step, and recovery that may be cut short at any of its own
+mutant M_INTRFIRST
+mutant M_NOSCAN
+mutant M_REISSUE
+mutant M_FREEINQ
+mutant M_ORDER
+mutant M_NOEXEC
+mutant M_NORING
+# the rest, with --full
+full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_NOTAKEBACK
+full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_LEAVEALONE
+full DEATHS=1
+full DEATHS=1 REPEAT=1
 SET
 
 echo "$count configurations, $failed not as expected"
