@@ -305,6 +305,20 @@ func (l *Local) Release() (bool, error) {
 	return false, nil
 }
 
+// Leave is [Exec.Leave].
+func (l *Local) Leave() error {
+	for {
+		if left, _ := l.Release(); left {
+			return nil
+		}
+		if l.front() != nil {
+			l.offer.Store(1)
+			l.passOn()
+			return nil
+		}
+	}
+}
+
 // Offer is [Exec.Offer].
 func (l *Local) Offer() (left bool, err error) {
 	t := l.front()

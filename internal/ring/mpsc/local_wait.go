@@ -173,3 +173,6 @@ func (l *Local) Outstanding() int { return int(l.out.Load()) }
 
 // Taken is how many ops were ever taken; for who has control.
 func (l *Local) Taken() uint64 { return l.taken }
+
+// Pending reports whether something is queued; for who has control.
+func (l *Local) Pending() bool { return l.front() != nil }

@@ -192,6 +192,9 @@ func (q *Queue) Break(ring func(wake.Bell)) {
 	q.ringAll(ring)
 }
 
+// Asleep reports whether an executor sleeps over the empty queue.
+func (q *Queue) Asleep() bool { return q.park.Load() != 0 }
+
 // ExecutorBell is what an executor sleeps on that has control of an empty queue.
 func (q *Queue) ExecutorBell() wake.Bell { return q.bell }
 

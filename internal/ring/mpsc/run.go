@@ -9,7 +9,9 @@ type Executor interface {
 	Tidy() error
 	Offer() (left bool, err error)
 	Release() (left bool, err error)
+	Leave() error
 	Since() int
+	Outstanding() int
 }
 
 // Run uses control that was just gained, until it is given back or handed on:
