@@ -1,5 +1,5 @@
-// Package inspect is a read-only model of a bus: its nodes, its topics, and how
-// far each publisher and subscriber is. It maps the bus without the right to
+// Package inspect is a read-only model of a bus: its nodes, its topics, how
+// far each publisher and subscriber is, and its IO queues. It maps the bus without the right to
 // write and joins nothing, so that it can disturb nobody, and works as well on
 // a file that everybody left.
 //
@@ -45,6 +45,7 @@ type Bus struct {
 	Longest int64     `json:"longest_free"`
 	Nodes   []Node    `json:"nodes"`
 	Topics  []Topic   `json:"topics"`
+	Queues  []Queue   `json:"queues"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -68,14 +69,20 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{},
+		Nodes: []Node{}, Topics: []Topic{}, Queues: []Queue{},
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
 	}
 	for _, a := range v.areas {
-		if a.Key.Kind == segment.KindTopic && (a.State == segment.EntryReady || a.State == segment.EntryRemoving) {
+		if a.State != segment.EntryReady && a.State != segment.EntryRemoving {
+			continue
+		}
+		switch a.Key.Kind {
+		case segment.KindTopic:
 			b.Topics = append(b.Topics, v.topic(a))
+		case segment.KindQueue:
+			b.Queues = append(b.Queues, v.queue(a))
 		}
 	}
 	return b

@@ -20,7 +20,7 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
-// Verify checks every invariant of the segment and of all topics in it, and
+// Verify checks every invariant of the segment, and of all topics and IO queues in it, and
 // returns what is wrong. On a bus in use, only what stays wrong for three looks
 // is reported.
 func Verify(seg *segment.Segment) []Problem {
@@ -66,8 +66,14 @@ func verify(seg *segment.Segment) []Problem {
 	defer runtime.KeepAlive(seg)
 	c := checker{view: newView(seg)}
 	for _, a := range c.areas {
-		if a.Key.Kind == segment.KindTopic && a.State == segment.EntryReady && a.Err == nil {
+		if a.State != segment.EntryReady || a.Err != nil {
+			continue
+		}
+		switch a.Key.Kind {
+		case segment.KindTopic:
 			c.topic(a)
+		case segment.KindQueue:
+			c.queue(a)
 		}
 	}
 	for _, k := range c.orphans() {

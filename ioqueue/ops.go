@@ -129,15 +129,15 @@ func (q *Queue) dedicated(ctx context.Context, use func(mpsc.Executor, mpsc.Cont
 // queue is closed.
 func (q *Queue) next(ctx context.Context, x mpsc.Executor, ops []mpsc.Op) ([]mpsc.Op, error) {
 	for spin := q.policy.Begin(); ; {
+		if q.closed.Load() || ctx.Err() != nil { // also where ops come and come
+			return ops[:0], nil
+		}
 		ops, err := x.Take(ops[:0], q.now())
 		if len(ops) > 0 || err != nil {
 			return ops, err
 		}
 		if err := x.Tidy(); err != nil {
 			return ops, err
-		}
-		if q.closed.Load() || ctx.Err() != nil {
-			return ops, nil
 		}
 		for spin.Rest() && !q.ring.pending() {
 			continue

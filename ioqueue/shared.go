@@ -48,7 +48,7 @@ func (s *shared) submit1(r mpsc.Ref, able bool) mpsc.Control {
 
 func (s *shared) refs() *[]mpsc.Ref       { return s.buffers.get() }
 func (s *shared) giveBack(b *[]mpsc.Ref)  { s.buffers.put(b) }
-func (s *shared) executor() mpsc.Executor { return s.exec }
+func (s *shared) executor() mpsc.Executor { return s.exec.Sync() }
 func (s *shared) local() bool             { return false }
 func (s *shared) pending() bool           { return !s.exec.Idle() }
 

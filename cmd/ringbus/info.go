@@ -17,7 +17,8 @@ func newInfo(g *global) *cobra.Command {
 		Short: "Show a topic's publishers and subscribers, or the bus and its nodes",
 		Long: `Show everything about a topic: what its parties agreed on, its publishers, its
 subscribers with their lag, what they hold and what they lost, and the memory
-that it takes. Without a topic, show the bus and its nodes.
+that it takes. Without a topic, show the bus and its nodes. "ringbus io info"
+shows an IO queue.
 
 Lag is what a subscriber has not passed yet; it says so in steps of up to a
 quarter of the depth. Held is what it holds beyond the message it is at.`,
@@ -46,8 +47,12 @@ func (g *global) showBus(b inspect.Bus) error {
 	if g.json {
 		return printJSON(b)
 	}
-	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\n\n",
+	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\n",
 		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics))
+	if len(b.Queues) > 0 {
+		fmt.Printf("queues   %d\n", len(b.Queues))
+	}
+	fmt.Println()
 	return table(os.Stdout, "NODE\tNAME\tPID\tUID\tSTATUS\tJOINED\tAREAS", func(w io.Writer) {
 		for _, n := range b.Nodes {
 			status := n.Status

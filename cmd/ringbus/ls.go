@@ -18,7 +18,9 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics of the bus, or the buses",
+		Short: "List the topics and IO queues of the bus, or the buses",
+		Long: `List the topics of the bus, and its IO queues; with --json the topics only
+("ringbus info --json" has all).`,
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -42,12 +44,21 @@ func (g *global) listTopics() error {
 	if g.json {
 		return printJSON(bus.Topics)
 	}
-	if len(bus.Topics) == 0 {
+	if len(bus.Topics)+len(bus.Queues) == 0 {
 		fmt.Fprintf(os.Stderr, "no topics on bus %q\n", g.bus)
 		return nil
 	}
+	if len(bus.Topics) > 0 {
+		if err := listTopics(bus.Topics); err != nil {
+			return err
+		}
+	}
+	return listQueues(bus.Queues, len(bus.Topics) > 0)
+}
+
+func listTopics(topics []inspect.Topic) error {
 	return table(os.Stdout, "TOPIC\tPUBLISHERS\tSUBSCRIBERS\tMESSAGES\tBYTES\tMEMORY", func(w io.Writer) {
-		for _, t := range bus.Topics {
+		for _, t := range topics {
 			publishers := 0
 			for _, l := range t.Lanes {
 				if l.Publishing() {

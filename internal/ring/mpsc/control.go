@@ -28,6 +28,7 @@ func (x *Exec) Release() (left bool, err error) {
 		return false, nil
 	}
 	x.more = 0
+	x.handOver()
 	if !q.swapTail(t, packTail(t.seq(), nobody, none)) {
 		return false, nil
 	}
@@ -47,6 +48,8 @@ func (x *Exec) Leave() error {
 		return err
 	}
 	q := x.m.q
+	x.more = 0
+	x.handOver()
 	for {
 		t := q.loadTail()
 		if t.executor() != x.m.me {
@@ -60,7 +63,6 @@ func (x *Exec) Leave() error {
 			break
 		}
 	}
-	x.more = 0
 	invariant.Point("mpsc.X8")
 	q.ringAble(x.m.ring)
 	if x.m.Unswept() {
@@ -99,12 +101,13 @@ func (x *Exec) Offer() (left bool, err error) {
 	if n == nil && !masked(q.control) {
 		return false, nil
 	}
+	x.more = 0
+	x.handOver()
 	for !q.swapTail(t, t.owned(nobody)) { // X9
 		if t = q.loadTail(); t.executor() != x.m.me {
 			return false, ErrFenced
 		}
 	}
-	x.more = 0
 	invariant.Point("mpsc.X9")
 	// edge: hand over (tail, then wait | wait, then tail)
 	// and wake the survivors (tail, then state | state, then a ring for all)

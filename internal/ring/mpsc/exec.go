@@ -22,6 +22,8 @@ type Exec struct {
 	there []bool   // scratch: it is queued
 	out   atomic.Int64
 	more  int // ops since control was gained or not offered
+
+	passed atomic.Uint64 // see Sync
 }
 
 // Exec makes the executor's end of m.
@@ -40,7 +42,19 @@ func (x *Exec) Start(c Control, ops []Op) ([]Op, error) {
 	return ops, nil
 }
 
+// Sync is called by a goroutine that gained control before it uses what others
+// of its process used with control. The tail orders all that; but that is in
+// memory that the race detector does not see, so this says it once more.
+func (x *Exec) Sync() *Exec {
+	x.passed.Load()
+	return x
+}
+
+// handOver is the other side of Sync.
+func (x *Exec) handOver() { mem.StoreRelease(&x.passed, 1) }
+
 func (x *Exec) begin() {
+	x.Sync()
 	x.head = x.m.q.head.Load()
 	x.list, x.at = x.list[:0], 0
 }
