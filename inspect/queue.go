@@ -64,7 +64,7 @@ func (v *view) queue(a segment.AreaInfo) Queue {
 	}
 	s := q.Inspect()
 	out.Depth, out.MaxData = s.Config.Depth, s.Config.Size
-	out.Left, out.Taken, out.Takeovers = s.Left, s.Submitted, s.Takeovers
+	out.Left, out.Taken, out.Takeovers = s.Left, s.Taken, s.Takeovers
 	out.Queued, out.Issued, out.Finished, out.Lost, out.Longest = s.Queued, s.Issued, s.Finished, s.Lost, s.Longest
 	if s.Oldest > 0 {
 		out.Waiting = max(0, time.Now().UnixNano()-s.Oldest)

@@ -31,29 +31,45 @@ type Request struct {
 	Data   []byte // from the submitter, in the queue's memory; a hostile one can change it
 	Into   []byte // room for what goes back
 	Again  bool   // an executor that died may have carried it out before
-	op     mpsc.Op
-	x      mpsc.Executor
+	token  mpsc.Token
+	x      mpsc.Executor // nil: the op is in no node, and its submitter is here
+	q      *Queue        // that Ops gave it from
+	result int32
 	done   bool
 }
 
 // Complete says that the op was carried out, and tells its submitter so. If
 // result is positive, so many bytes of Into go back; a negative one is an error
-// number.
+// number. Once more it does nothing.
 func (r *Request) Complete(result int32) {
-	r.done = true
-	r.x.Complete(&r.op, result)
+	if r.done {
+		return
+	}
+	r.done, r.result = true, result
+	q := r.q
+	if r.x != nil {
+		r.x.Complete(r.token, result) // after it r may be another op's
+	}
+	if q != nil {
+		q.handed.Add(-1)
+	}
 }
 
 // abort says that it is not known whether the op was carried out.
 func (r *Request) abort() {
-	if !r.done {
-		r.done = true
-		r.x.Abort(&r.op)
+	if r.done {
+		return
+	}
+	r.done = true
+	q := r.q
+	r.x.Abort(r.token)
+	if q != nil {
+		q.handed.Add(-1)
 	}
 }
 
 func (r *Request) set(o *mpsc.Op, x mpsc.Executor) {
-	*r = Request{Code: Code(o.Code), Offset: o.Offset, Data: o.Out, Into: o.In, Again: o.Again, op: *o, x: x}
+	*r = Request{Code: Code(o.Code), Offset: o.Offset, Data: o.Out, Into: o.In, Again: o.Again, token: o.Token, x: x}
 }
 
 // Do submits op and waits until it is over. If nobody executes the queue, or
@@ -71,12 +87,44 @@ func (q *Queue) Do(ctx context.Context, op Op, dev Device) (int, error) {
 		return 0, err
 	}
 	defer q.leave()
+	if n := len(op.Data) + len(op.Into); n <= q.max && ctx.Err() == nil && q.ring.executor().ClaimIdle() {
+		return q.alone(&op, dev)
+	}
 	ref, err := q.alloc(ctx, &op, dev)
 	if err != nil {
 		return 0, err
 	}
 	q.keep(ref)
 	return q.await(ctx, Ticket{q, ref, op.Into}, dev, q.ring.submit1(ref, true))
+}
+
+// alone carries out op where nobody has control and nothing is queued, from the
+// memory that it is in: if this process dies over it, there is nobody to tell.
+// Then come those that were queued meanwhile.
+func (q *Queue) alone(op *Op, dev Device) (int, error) {
+	x := q.ring.executor()
+	q.dev = dev
+	whole := false
+	defer func() {
+		if !whole { // dev has panicked
+			_, _ = x.Start(mpsc.Gained, nil)
+			_ = x.Leave()
+		}
+	}()
+	q.reqs = append(q.reqs[:0], Request{Code: op.Code, Offset: op.Offset, Data: op.Data, Into: op.Into})
+	dev.Execute(q.reqs)
+	done, n := q.reqs[0].done, q.reqs[0].result
+	if !x.DropIdle() {
+		err := mpsc.Run(x, mpsc.Gained, q.ops, q.opts.Quota, q.now, q.carry)
+		if whole = true; err != nil {
+			return 0, q.failed(err)
+		}
+	}
+	whole = true
+	if !done {
+		return 0, fmt.Errorf("ioqueue %q: %w", q.name, ErrInterrupted)
+	}
+	return q.answer(n)
 }
 
 // run uses control that was just gained.
@@ -201,10 +249,15 @@ func (q *Queue) result(t Ticket, st mpsc.Status) (int, error) {
 	}
 	q.over(t.ref)
 	q.ring.Free(t.ref)
-	switch {
-	case st == mpsc.Interrupted:
+	if st == mpsc.Interrupted {
 		return 0, fmt.Errorf("ioqueue %q: %w", q.name, ErrInterrupted)
-	case n < 0:
+	}
+	return q.answer(n)
+}
+
+// answer is a device's result as the submitter gets it.
+func (q *Queue) answer(n int32) (int, error) {
+	if n < 0 {
 		return 0, fmt.Errorf("ioqueue %q: %w", q.name, &DeviceError{int(n)})
 	}
 	return int(n), nil

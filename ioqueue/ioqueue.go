@@ -38,6 +38,7 @@ type Queue struct {
 	policy wake.Policy
 	opts   Options
 	max    int // bytes of an op
+	shared bool
 	closed atomic.Bool
 	inside atomic.Int64
 	mine   []atomic.Uint64 // by node, one more than the ticket that is out
@@ -49,6 +50,8 @@ type Queue struct {
 	carry func([]mpsc.Op)
 	now   func() int64
 	given []Request // of Ops, by node
+
+	handed atomic.Int64 // ops that Ops gave and that are not completed
 }
 
 func keyOf(name string) segment.Key { return segment.Key{Kind: segment.KindQueue, Name: name} }
@@ -86,8 +89,10 @@ func Open(node *ringbus.Node, name string, o *Options) (*Queue, error) {
 	}
 	opts.Depth, opts.MaxData = have.Depth, have.Size
 	q := newQueue(name, opts)
-	q.max = have.Size
-	q.now = func() int64 { return time.Now().UnixNano() }
+	q.max, q.shared = have.Size, true
+	base := time.Now()
+	wall := base.UnixNano()
+	q.now = func() int64 { return wall + int64(time.Since(base)) } // one clock is cheaper than two
 	q.ring = newShared(h, area, view)
 	if err := h.Add(q); err != nil {
 		_ = area.Close()
@@ -163,14 +168,15 @@ func (q *Queue) Close() error {
 	if q.closed.Swap(true) {
 		return nil
 	}
-	for n := 0; q.inside.Load() != 0; n++ {
+	q.ring.wakeAll(q)
+	for n := 1; q.inside.Load() != 0; n++ {
 		if n%64 == 0 {
 			q.ring.wakeAll(q)
 		}
 		time.Sleep(20 * time.Microsecond)
 	}
 	for i := range q.mine {
-		if r := q.mine[i].Load(); r != 0 {
+		if r := q.mine[i].Load(); r != 0 && q.shared {
 			q.ring.Forget(mpsc.Ref(r-1), false)
 		}
 	}
@@ -180,15 +186,21 @@ func (q *Queue) Close() error {
 
 // enter begins a call.
 func (q *Queue) enter() error {
-	q.inside.Add(1)
+	if q.shared {
+		q.inside.Add(1) // else there is no memory to give back
+	}
 	if q.closed.Load() {
-		q.inside.Add(-1)
+		q.leave()
 		return q.closedErr()
 	}
 	return nil
 }
 
-func (q *Queue) leave() { q.inside.Add(-1) }
+func (q *Queue) leave() {
+	if q.shared {
+		q.inside.Add(-1)
+	}
+}
 
 func (q *Queue) closedErr() error { return fmt.Errorf("ioqueue %q: %w", q.name, ErrClosed) }
 

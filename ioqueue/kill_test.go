@@ -38,6 +38,8 @@ var parts = []part{
 		}},
 	{"submitter alone", "S1 S4 S5 S7 X2 X3 X4 X5 X6 X7 X7r X8", "", 0,
 		func(s *stage, start func(string) *shmtest.Proc) { s.attend(start("do")) }},
+	{"one alone, whose op is in no node", "S6 X8", "", 0,
+		func(s *stage, start func(string) *shmtest.Proc) { s.attend(start("alone")) }},
 	{"crowd that hands on", "S1 S4 S5 S6 S7 W2 X2 X3 X4 X5 X6 X7 X7r X8 X9", "", 0,
 		func(s *stage, start func(string) *shmtest.Proc) { s.attend(start("crowd")) }},
 	{"submitter without a device", "S1 S4 S5 S5r S7 W2", "", 0,
@@ -256,7 +258,23 @@ func play(ctx context.Context, node *ringbus.Node, kind string, dev diary) error
 	}
 	switch kind {
 	case "do":
-		for n := range 12 {
+		for n := range 6 { // the first of two is queued, so that the second is
+			first, id := number(victims, 2*n+1), number(victims, 2*n+2)
+			t, err := q.Submit(ctx, opOf(first))
+			if err != nil {
+				return err
+			}
+			_, err = q.Do(ctx, opOf(id), dev)
+			if err = told(id, err); err == nil {
+				_, err = t.Wait(ctx)
+				err = told(first, err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	case "alone":
+		for n := range 4 {
 			id := number(victims, n+1)
 			_, err := q.Do(ctx, opOf(id), dev)
 			if err := told(id, err); err != nil {

@@ -57,9 +57,9 @@ func (q *Queue) give(ctx context.Context, x mpsc.Executor, c mpsc.Control, yield
 			current.abort()
 		}
 		for i := range rest {
-			x.Abort(&rest[i])
+			x.Abort(rest[i].Token)
 		}
-		for x.Outstanding() > 0 {
+		for q.handed.Load() > 0 {
 			runtime.Gosched()
 		}
 	}()
@@ -69,6 +69,8 @@ func (q *Queue) give(ctx context.Context, x mpsc.Executor, c mpsc.Control, yield
 		for rest = ops; len(rest) > 0; current = nil {
 			current = &q.given[rest[0].Index]
 			current.set(&rest[0], x)
+			current.q = q
+			q.handed.Add(1)
 			rest = rest[1:]
 			if !yield(current, nil) {
 				return errEnded

@@ -92,10 +92,14 @@ func (q *Queue) alloc(ctx context.Context, op *Op, dev Device) (mpsc.Ref, error)
 	if q.opts.Reject {
 		return 0, fmt.Errorf("ioqueue %q: %w: %d ops", q.name, ErrFull, q.opts.Depth)
 	}
+	return q.waitSpace(ctx, *op, dev) // a copy: what this one waits with goes to the heap
+}
+
+func (q *Queue) waitSpace(ctx context.Context, op Op, dev Device) (ref mpsc.Ref, err error) {
 	for {
-		c := mpsc.NoControl
+		ok, c := false, mpsc.NoControl
 		slept := q.ring.sleepSpace(ctx, func() bool {
-			if ref, ok, err = q.try(op, dev != nil); ok || err != nil || q.closed.Load() {
+			if ref, ok, err = q.try(&op, dev != nil); ok || err != nil || q.closed.Load() {
 				return true
 			}
 			if dev != nil {

@@ -7,8 +7,40 @@ import (
 	"github.com/ringbus/ringbus/internal/invariant"
 )
 
-// Outstanding is how many ops are taken and not completed.
-func (x *Exec) Outstanding() int { return int(x.out.Load()) }
+// ClaimIdle takes control if nobody has it and the queue is empty. The caller
+// may carry out one op of its own, which is in no node: if it dies over it, there
+// is nobody to tell. Then DropIdle, or, if that fails, [Run].
+func (x *Exec) ClaimIdle() bool {
+	q := x.m.q
+	t := q.loadTail()
+	if t.executor() != nobody || t.node() != none || !q.swapTail(t, packTail(t.seq(), x.m.me, temp)) {
+		return false
+	}
+	invariant.Point("mpsc.S6")
+	x.Sync()
+	return true
+}
+
+// DropIdle counts the op that ClaimIdle was for, and gives control back unless
+// there is something to do.
+func (x *Exec) DropIdle() bool {
+	x.m.line.submitted.Add(1)
+	x.count(1)
+	q := x.m.q
+	t := q.loadTail()
+	if t.executor() != x.m.me || t.node() != temp || x.m.Unswept() {
+		return false
+	}
+	x.handOver()
+	if !q.swapTail(t, packTail(t.seq(), nobody, none)) {
+		return false
+	}
+	invariant.Point("mpsc.X8")
+	if x.m.Unswept() { // somebody was buried just now, see Release
+		_, _ = x.Settle() // what is wrong with the queue, the next one finds as well
+	}
+	return true
+}
 
 // Since is how many ops were taken since control was gained, or Rest.
 func (x *Exec) Since() int { return x.more }

@@ -20,8 +20,7 @@ type Exec struct {
 	void  []uint32 // passed, and nothing to carry out
 	words []uint64 // scratch of Takeover, by node
 	there []bool   // scratch: it is queued
-	out   atomic.Int64
-	more  int // ops since control was gained or not offered
+	more  int      // ops since control was gained or not offered
 
 	passed atomic.Uint64 // see Sync
 }
@@ -59,16 +58,18 @@ func (x *Exec) begin() {
 	x.list, x.at = x.list[:0], 0
 }
 
+// Token names an op that was taken, until it is completed.
+type Token struct{ Index, turn uint32 }
+
 // Op is one op that was taken.
 type Op struct {
-	Index  uint32
+	Token
 	Code   uint16
 	Again  bool // an executor that died may have carried it out
 	Offset int64
 	Out    []byte // from the submitter
 	In     []byte // room for what goes back
 	Time   int64  // when it was submitted, ns since 1970
-	turn   uint32
 }
 
 // walk is X2: it lists what is queued, from the op after head to t's node. Only
@@ -158,13 +159,15 @@ func (x *Exec) issue(ops []Op, t tail, now int64) ([]Op, error) {
 		x.settleVoid(i)
 	}
 	x.void = x.void[:0]
-	x.out.Add(int64(len(ops) - first))
 	x.more += len(ops) - first
-	if len(ops) > first {
-		x.m.line.executed.Add(uint64(len(ops) - first))
-	}
+	x.count(len(ops) - first)
 	invariant.Point("mpsc.X6")
 	return ops, nil
+}
+
+// count notes that n more ops came to us. Only who has control writes the word.
+func (x *Exec) count(n int) {
+	mem.StoreRelease(x.m.line.executed, x.m.line.executed.Load()+uint64(n))
 }
 
 // op describes node i, which we have issued. Its counts and its bytes are its
@@ -173,8 +176,8 @@ func (x *Exec) op(i, turn uint32, now int64) Op {
 	n := &x.m.q.nodes[i]
 	out, in := x.m.q.split(i)
 	o := Op{
-		Index: i, Code: link(n.link.Load()).code(), Offset: int64(n.offset.Load()),
-		Out: out, In: in, Time: int64(n.time.Load()), turn: turn,
+		Token: Token{i, turn}, Code: link(n.link.Load()).code(), Offset: int64(n.offset.Load()),
+		Out: out, In: in, Time: int64(n.time.Load()),
 	}
 	if wait := now - o.Time; now != 0 && wait > int64(x.m.q.longest.Load()) {
 		x.m.q.longest.Store(uint64(wait)) // for inspection only
@@ -226,7 +229,7 @@ func (x *Exec) interrupt(n *node, w state, executor uint32) bool {
 // Complete is X7: the op was carried out; result is its submitter's to
 // understand, but if it is positive, so many of the In bytes go back. Complete
 // does nothing if the op is ours no more.
-func (x *Exec) Complete(o *Op, result int32) {
+func (x *Exec) Complete(o Token, result int32) {
 	n := &x.m.q.nodes[o.Index]
 	if x.ours(n.load(), o) {
 		mem.StoreRelease(n.result, uint64(uint32(result)))
@@ -235,19 +238,19 @@ func (x *Exec) Complete(o *Op, result int32) {
 }
 
 // ours reports whether w, a node's word, is that of op o while we carry it out.
-func (x *Exec) ours(w state, o *Op) bool {
+func (x *Exec) ours(w state, o Token) bool {
 	return w.status() == Issued && w.executor() == x.m.me && w.turn() == o.turn
 }
 
 // Abort says that it is not known whether the op was carried out.
-func (x *Exec) Abort(o *Op) { x.finish(o, Interrupted) }
+func (x *Exec) Abort(o Token) { x.finish(o, Interrupted) }
 
-func (x *Exec) finish(o *Op, s Status) {
+func (x *Exec) finish(o Token, s Status) {
 	n := &x.m.q.nodes[o.Index]
 	for {
 		w := n.load()
 		if !x.ours(w, o) {
-			break // somebody took us for dead
+			return // somebody took us for dead
 		}
 		to := w.with(s, 0)
 		left := w.owner() == orphan || w.owner() == evicted
@@ -264,8 +267,7 @@ func (x *Exec) finish(o *Op, s Status) {
 				x.m.q.ringSpace(x.m.ring)
 			}
 			invariant.Point("mpsc.X7r")
-			break
+			return
 		}
 	}
-	x.out.Add(-1) // the last that we do for it: control may be given back now
 }

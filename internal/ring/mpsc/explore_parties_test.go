@@ -69,7 +69,7 @@ func (w *world) carry(p *party, e Executor, ops []Op) {
 	}
 	w.atDevice = nil
 	for _, k := range p.rng.Perm(len(ops)) {
-		e.Complete(&ops[k], int32(ops[k].Offset&0xffff))
+		e.Complete(ops[k].Token, int32(ops[k].Offset&0xffff))
 	}
 }
 
@@ -381,7 +381,7 @@ func (w *world) check() error {
 }
 
 func (w *world) checkLocal() error {
-	if w.l.tail.Load() != nil || w.l.offer.Load() != 0 {
+	if w.l.tail.Load() != none || w.l.offer.Load() != 0 {
 		return errors.New("the queue is not empty, or on offer")
 	}
 	n := 0

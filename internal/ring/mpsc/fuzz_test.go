@@ -31,7 +31,7 @@ func use(t *testing.T, q *Queue) {
 			if len(ops[i].Out)+len(ops[i].In) > size || cap(ops[i].Out) != len(ops[i].Out) || cap(ops[i].In) != len(ops[i].In) {
 				t.Fatalf("%d and %d bytes of %d", len(ops[i].Out), len(ops[i].In), size)
 			}
-			s.x.Complete(&ops[i], int32(ops[i].Offset))
+			s.x.Complete(ops[i].Token, int32(ops[i].Offset))
 		}
 	}
 	q.Verify()

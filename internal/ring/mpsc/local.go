@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
 )
 
 // Local is a queue within one process, by the published algorithm: a submitter
@@ -18,39 +19,39 @@ import (
 // owner. Its methods may be called concurrently, those of its executor
 // (Take, Offer, Release) by the one that has control.
 type Local struct {
-	tail atomic.Pointer[task]
-	_    [56]byte
+	tail atomic.Uint64 // the last node's index plus one; none; or temp
+	_    [mem.Line - 8]byte
 
-	first *task // whoever has control
-	temp  task  // the temporary node
-	more  int
-	taken uint64
-	_     [24]byte
+	first    uint64        // the first node, as in tail; of whoever has control
+	tempLink atomic.Uint64 // the link of the temporary node
+	more     int
+	_        [mem.Line - 24]byte
 
 	offer atomic.Uint32 // 1: nobody has control, and the queue is not empty
 	park  atomic.Uint32 // 1: who has control sleeps over the empty queue
-	_     [56]byte
+	_     [mem.Line - 8]byte
 
 	free  atomic.Uint64 // stack of free nodes: index plus one 32 bits, count 32
-	_     [56]byte
+	_     [mem.Line - 8]byte
 	tasks []task
-	out   atomic.Int64
 	space signal
 	spare signal // who would take control
 	idle  signal
 }
 
-// task is a node of a Local queue.
+// task is a node of a Local queue. The words that only one party may write at a
+// time are stored without a barrier.
 type task struct {
-	next   atomic.Pointer[task]
-	word   atomic.Uint32 // Status, and whether its submitter has forgotten it
-	wait   atomic.Uint32
-	below  atomic.Uint32
-	index  uint32
-	turn   atomic.Uint32
+	next   atomic.Uint64 // as Local.tail
+	word   atomic.Uint64 // Status, and whether its submitter has forgotten it
+	wait   atomic.Uint64
+	below  atomic.Uint64 // on the stack of free nodes
+	turn   atomic.Uint64
 	result int32
+	index  uint32
 	op     Op
 	wake   chan struct{}
+	_      [16]byte
 }
 
 const forgotten = 1 << 8
@@ -91,7 +92,7 @@ func NewLocal(depth int) *Local {
 func (l *Local) push(t *task) {
 	for {
 		top := l.free.Load()
-		t.below.Store(uint32(top))
+		mem.StoreRelease(&t.below, top&0xFFFFFFFF)
 		if l.free.CompareAndSwap(top, uint64(t.index+1)|(top>>32+1)<<32) {
 			return
 		}
@@ -105,7 +106,7 @@ func (l *Local) pop() *task {
 			return nil
 		}
 		t := &l.tasks[uint32(top)-1]
-		if l.free.CompareAndSwap(top, uint64(t.below.Load())|(top>>32+1)<<32) {
+		if l.free.CompareAndSwap(top, t.below.Load()|(top>>32+1)<<32) {
 			return t
 		}
 	}
@@ -118,33 +119,45 @@ func (l *Local) Alloc(r *Request, back []byte, able bool) (Ref, bool) {
 	if t == nil {
 		return 0, false
 	}
-	turn := t.turn.Add(1)
-	t.op = Op{Index: t.index, Code: r.Code, Offset: r.Offset, Out: r.Out, In: back, Time: r.Time, turn: turn}
-	t.word.Store(uint32(Submitted))
-	w := uint32(0)
+	turn := uint32(t.turn.Load()+1) & turnMask
+	mem.StoreRelease(&t.turn, uint64(turn))
+	t.op = Op{Token: Token{t.index, turn}, Code: r.Code, Offset: r.Offset, Out: r.Out, In: back, Time: r.Time}
+	mem.StoreRelease(&t.word, uint64(Submitted))
+	w := uint64(0)
 	if able {
 		w = waitAble
 	}
-	t.wait.Store(w)
+	mem.StoreRelease(&t.wait, w)
 	return newRef(t.index, turn), true
 }
 
 func (l *Local) at(r Ref) *task { return &l.tasks[r.Index()] }
 
+// node is the node that a link names, which is neither none nor temp.
+func (l *Local) node(link uint64) *task { return &l.tasks[link-1] }
+
+// link is where the link of the node stands that a link names.
+func (l *Local) link(link uint64) *atomic.Uint64 {
+	if link == temp {
+		return &l.tempLink
+	}
+	return &l.node(link).next
+}
+
 // Submit is [Member.Submit]: the swap, then the link.
 func (l *Local) Submit(refs []Ref, able bool) Control {
-	first := l.at(refs[0])
+	first := uint64(refs[0].Index()) + 1
 	last := first
 	for _, r := range refs[1:] {
-		t := l.at(r)
-		last.next.Store(t)
-		last = t
+		next := uint64(r.Index()) + 1
+		mem.StoreRelease(l.link(last), next)
+		last = next
 	}
-	last.next.Store(nil)
+	mem.StoreRelease(l.link(last), none)
 	invariant.Point("mpsc.S4")
 	prev := l.tail.Swap(last)
 	invariant.Point("mpsc.S5")
-	if prev == nil { // control, by the very swap
+	if prev == none { // control, by the very swap
 		l.first = first
 		l.more = 0
 		if able {
@@ -154,7 +167,9 @@ func (l *Local) Submit(refs []Ref, able bool) Control {
 		l.passOn() // to one that found the queue taken, and not yet on offer
 		return NoControl
 	}
-	prev.next.Store(first) // until now the executor cannot get past prev
+	// Until now the executor cannot get past prev. edge: park, hand over (this
+	// swap, then offer and park | offer or park, then the link)
+	l.link(prev).Store(first)
 	invariant.Point("mpsc.S5r")
 	if l.offer.Load() != 0 {
 		if able {
@@ -176,23 +191,37 @@ func (l *Local) Claim(empty bool) Control {
 		invariant.Point("mpsc.S6")
 		return Gained
 	}
-	// While nobody has control of the empty queue, nobody uses the temporary
-	// node; only who gains by this swap may touch it.
-	if empty && l.tail.CompareAndSwap(nil, &l.temp) {
-		l.first = &l.temp
-		l.more = 0
+	if empty && l.ClaimIdle() {
 		return Gained
 	}
 	return NoControl
 }
 
-// front makes first the first op, past the temporary node. It returns nil if
+// ClaimIdle is [Exec.ClaimIdle].
+func (l *Local) ClaimIdle() bool {
+	// While nobody has control of the empty queue, nobody uses the temporary
+	// node; only who gains by this swap may touch it. Its link is none.
+	if l.tail.Load() != none || !l.tail.CompareAndSwap(none, temp) {
+		return false
+	}
+	invariant.Point("mpsc.S6")
+	l.first = temp
+	l.more = 0
+	return true
+}
+
+// DropIdle is [Exec.DropIdle].
+func (l *Local) DropIdle() bool {
+	return l.tail.Load() == temp && l.tail.CompareAndSwap(temp, none)
+}
+
+// front makes first the first op, past the temporary node. It returns none if
 // the queue is empty.
-func (l *Local) front() *task {
-	if l.first == &l.temp {
-		t := l.temp.next.Load()
-		if t == nil {
-			return nil
+func (l *Local) front() uint64 {
+	if l.first == temp {
+		t := l.tempLink.Load()
+		if t == none {
+			return none
 		}
 		l.first = t
 	}
@@ -201,31 +230,32 @@ func (l *Local) front() *task {
 
 // Take is [Exec.Take]: it appends what is taken in one walk.
 func (l *Local) Take(ops []Op, _ int64) ([]Op, error) {
-	t := l.front()
-	for t != nil && len(ops) < cap(ops) {
+	at := l.front()
+	for at != none && len(ops) < cap(ops) {
+		t := l.node(at)
 		next := t.next.Load()
-		if next == nil {
-			l.temp.next.Store(nil)
-			if l.tail.CompareAndSwap(t, &l.temp) { // the temporary node in its place
+		if next == none {
+			mem.StoreRelease(&l.tempLink, none)
+			if l.tail.CompareAndSwap(at, temp) { // the temporary node in its place
 				invariant.Point("mpsc.X5")
-				l.first = &l.temp
+				l.first = temp
 				ops = l.issue(t, ops)
 				break
 			}
-			next = t.linked()
+			next = linked(&t.next)
 		}
 		l.first = next
 		ops = l.issue(t, ops)
-		t = next
+		at = next
 	}
 	return ops, nil
 }
 
-// linked waits until the submitter that has swapped t out has stored the link:
-// two instructions, unless it was preempted between them.
-func (t *task) linked() *task {
+// linked waits until the submitter that has swapped a node out has stored its
+// link: two instructions, unless it was preempted between them.
+func linked(link *atomic.Uint64) uint64 {
 	for n := 0; ; n++ {
-		if next := t.next.Load(); next != nil {
+		if next := link.Load(); next != none {
 			return next
 		}
 		invariant.Point("mpsc.X2")
@@ -243,37 +273,36 @@ func (l *Local) issue(t *task, ops []Op) []Op {
 			l.recycle(t)
 			return ops
 		}
-		if t.word.CompareAndSwap(w, uint32(Issued)|w&forgotten) {
+		if t.word.CompareAndSwap(w, uint64(Issued)|w&forgotten) {
 			invariant.Point("mpsc.X3")
-			l.out.Add(1)
 			l.more++
-			l.taken++
 			return append(ops, t.op)
 		}
 	}
 }
 
+// recycle frees t, which is nobody's.
 func (l *Local) recycle(t *task) {
-	t.word.Store(uint32(Free))
+	mem.StoreRelease(&t.word, uint64(Free))
 	t.op.Out, t.op.In = nil, nil
 	l.push(t)
 	l.space.ring()
 }
 
 // Complete is [Exec.Complete].
-func (l *Local) Complete(o *Op, result int32) { l.finish(o, result, Done) }
+func (l *Local) Complete(o Token, result int32) { l.finish(o, result, Done) }
 
 // Abort is [Exec.Abort].
-func (l *Local) Abort(o *Op) { l.finish(o, 0, Interrupted) }
+func (l *Local) Abort(o Token) { l.finish(o, 0, Interrupted) }
 
-func (l *Local) finish(o *Op, result int32, s Status) {
+func (l *Local) finish(o Token, result int32, s Status) {
 	t := &l.tasks[o.Index]
 	w := t.word.Load()
-	if t.turn.Load() != o.turn || Status(w&0xff) != Issued {
+	if uint32(t.turn.Load()) != o.turn || Status(w&0xff) != Issued {
 		return // it was completed before
 	}
 	t.result = result
-	for !t.word.CompareAndSwap(w, uint32(s)|w&forgotten) {
+	for !t.word.CompareAndSwap(w, uint64(s)|w&forgotten) {
 		w = t.word.Load() // forgotten just now
 	}
 	invariant.Point("mpsc.X7")
@@ -282,7 +311,6 @@ func (l *Local) finish(o *Op, result int32, s Status) {
 	} else if t.wait.Load()&waitParked != 0 {
 		poke(t.wake)
 	}
-	l.out.Add(-1)
 }
 
 // Start is [Exec.Start].
@@ -293,15 +321,15 @@ func (l *Local) Tidy() error { return nil }
 
 // Release is [Exec.Release]: after it nothing of the queue is touched.
 func (l *Local) Release() (bool, error) {
-	if l.front() != nil {
+	if l.front() != none {
 		return false, nil
 	}
 	l.more = 0
-	if l.tail.CompareAndSwap(&l.temp, nil) {
+	if l.tail.CompareAndSwap(temp, none) {
 		invariant.Point("mpsc.X8")
 		return true, nil
 	}
-	l.first = l.temp.linked()
+	l.first = linked(&l.tempLink)
 	return false, nil
 }
 
@@ -311,7 +339,7 @@ func (l *Local) Leave() error {
 		if left, _ := l.Release(); left {
 			return nil
 		}
-		if l.front() != nil {
+		if l.front() != none {
 			l.offer.Store(1)
 			l.passOn()
 			return nil
@@ -321,12 +349,16 @@ func (l *Local) Leave() error {
 
 // Offer is [Exec.Offer].
 func (l *Local) Offer() (left bool, err error) {
-	t := l.front()
-	if t == nil {
+	at := l.front()
+	if at == none {
 		return false, nil
 	}
-	for t != nil && (t.wait.Load()&waitAble == 0 || Status(t.word.Load()&0xff) != Submitted) {
-		t = t.next.Load()
+	var t *task
+	for ; at != none; at = l.link(at).Load() {
+		if n := l.node(at); n.wait.Load()&waitAble != 0 && Status(n.word.Load()&0xff) == Submitted {
+			t = n
+			break
+		}
 	}
 	if t == nil && l.spare.waiting.Load() == 0 {
 		return false, nil

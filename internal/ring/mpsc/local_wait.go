@@ -10,7 +10,7 @@ import (
 func (l *Local) Look(r Ref) Status {
 	t := l.at(r)
 	w := t.word.Load()
-	if t.turn.Load()&turnMask != r.turn() || w&forgotten != 0 {
+	if uint32(t.turn.Load()) != r.turn() || w&forgotten != 0 {
 		return Free
 	}
 	return Status(w)
@@ -25,8 +25,7 @@ func (l *Local) Result(r Ref) (result int32, back []byte) {
 // Free is [Member.Free].
 func (l *Local) Free(r Ref) {
 	t := l.at(r)
-	if w := t.word.Load(); t.turn.Load()&turnMask == r.turn() && (w == uint32(Done) || w == uint32(Interrupted)) &&
-		t.word.CompareAndSwap(w, uint32(Free)) {
+	if w := t.word.Load(); uint32(t.turn.Load()) == r.turn() && (w == uint64(Done) || w == uint64(Interrupted)) {
 		l.recycle(t)
 	}
 }
@@ -34,12 +33,12 @@ func (l *Local) Free(r Ref) {
 // Cancel is [Member.Cancel].
 func (l *Local) Cancel(r Ref, able bool) bool {
 	t := l.at(r)
-	if t.turn.Load()&turnMask != r.turn() || t.word.Load() != uint32(Submitted) {
+	if uint32(t.turn.Load()) != r.turn() || t.word.Load() != uint64(Submitted) {
 		return false
 	}
 	t.wait.Store(0)
 	invariant.Point("mpsc.L1")
-	if !t.word.CompareAndSwap(uint32(Submitted), uint32(Cancelled)) {
+	if !t.word.CompareAndSwap(uint64(Submitted), uint64(Cancelled)) {
 		l.Awake(r, able)
 		return false
 	}
@@ -57,10 +56,10 @@ func (l *Local) Forget(r Ref, able bool) {
 	t := l.at(r)
 	for {
 		w := t.word.Load()
-		if t.turn.Load()&turnMask != r.turn() || w&forgotten != 0 {
+		if uint32(t.turn.Load()) != r.turn() || w&forgotten != 0 {
 			return
 		}
-		if w == uint32(Done) || w == uint32(Interrupted) {
+		if w == uint64(Done) || w == uint64(Interrupted) {
 			l.Free(r)
 			return
 		}
@@ -86,7 +85,7 @@ func (l *Local) passOn() {
 
 // Announce is [Member.Announce].
 func (l *Local) Announce(r Ref, able bool) {
-	w := uint32(waitParked)
+	w := uint64(waitParked)
 	if able {
 		w |= waitAble
 	}
@@ -96,7 +95,7 @@ func (l *Local) Announce(r Ref, able bool) {
 
 // Awake is [Member.Awake].
 func (l *Local) Awake(r Ref, able bool) {
-	w := uint32(0)
+	w := uint64(0)
 	if able {
 		w = waitAble
 	}
@@ -133,7 +132,7 @@ func (l *Local) SleepIdle(ctx context.Context, over func() bool) error {
 	defer l.park.Store(0)
 	return l.idle.sleep(ctx, func() bool {
 		l.park.Store(1) // edge: park (this swap, then the link | link, then park)
-		return l.front() != nil || over()
+		return l.front() != none || over()
 	})
 }
 
@@ -168,11 +167,5 @@ func (s *signal) sleep(ctx context.Context, ready func() bool) error {
 // Since is [Exec.Since].
 func (l *Local) Since() int { return l.more }
 
-// Outstanding is [Exec.Outstanding].
-func (l *Local) Outstanding() int { return int(l.out.Load()) }
-
-// Taken is how many ops were ever taken; for who has control.
-func (l *Local) Taken() uint64 { return l.taken }
-
 // Pending reports whether something is queued; for who has control.
-func (l *Local) Pending() bool { return l.front() != nil }
+func (l *Local) Pending() bool { return l.front() != none }

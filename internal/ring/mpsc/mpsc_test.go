@@ -60,7 +60,7 @@ func ends(t *testing.T, c Config, f func(t *testing.T, of func(k int) end)) {
 	t.Run("within one", func(t *testing.T) {
 		l := NewLocal(c.Depth)
 		f(t, func(int) end { return local{l} })
-		if l.tail.Load() != nil || l.Outstanding() != 0 {
+		if l.tail.Load() != none {
 			t.Error("it is not empty")
 		}
 	})
@@ -92,7 +92,7 @@ func TestManySubmitters(t *testing.T) {
 			}
 			inside.Add(-1)
 			for _, i := range rand.Perm(len(ops)) {
-				x.Complete(&ops[i], int32(ops[i].Offset)%16)
+				x.Complete(ops[i].Token, int32(ops[i].Offset)%16)
 			}
 		}
 		var wg sync.WaitGroup
@@ -132,7 +132,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 				for i := range batch {
 					was := total
 					total += int32(batch[i].Offset)
-					x.Complete(&batch[i], was)
+					x.Complete(batch[i].Token, was)
 				}
 			}
 			var wg sync.WaitGroup
@@ -333,8 +333,8 @@ func (m *listModel) complete(t *rapid.T) {
 	o := m.issued[k]
 	m.issued = slices.Delete(m.issued, k, k+1)
 	x := m.e.executor()
-	x.Complete(&o, int32(o.Offset))
-	x.Complete(&o, -1) // once more does nothing
+	x.Complete(o.Token, int32(o.Offset))
+	x.Complete(o.Token, -1) // once more does nothing
 	ref := m.refs[o.Offset]
 	if st := m.e.Look(ref); st != Done {
 		t.Fatalf("op %d is %v", o.Offset, st)
@@ -367,7 +367,7 @@ func TestNoAllocations(t *testing.T) {
 		r := &Request{Out: make([]byte, 8)}
 		carry := func(ops []Op) {
 			for i := range ops {
-				x.Complete(&ops[i], 1)
+				x.Complete(ops[i].Token, 1)
 			}
 		}
 		if n := testing.AllocsPerRun(100, func() {
@@ -413,7 +413,7 @@ func TestEvictedExecutorGoesOn(t *testing.T) {
 	if err != nil || len(again) != 0 { // not even what is repeatable: it may still be at it
 		t.Fatal(again, err)
 	}
-	old.x.Complete(&ops[0], 7)
+	old.x.Complete(ops[0].Token, 7)
 	if _, err := old.x.Take(make([]Op, 0, 2), 0); !errors.Is(err, ErrFenced) {
 		t.Errorf("the evicted one takes: %v", err)
 	}
@@ -424,7 +424,7 @@ func TestEvictedExecutorGoesOn(t *testing.T) {
 	if err != nil || len(ops) != 1 || ops[0].Offset != 2 {
 		t.Fatal(ops, err)
 	}
-	heir.x.Complete(&ops[0], 2)
+	heir.x.Complete(ops[0].Token, 2)
 	for n, want := range []Status{Interrupted, Interrupted, Done} {
 		if st := sub.Look(refs[n]); st != want {
 			t.Errorf("op %d: %v, want %v", n, st, want)
@@ -451,7 +451,7 @@ func TestSequenceWraps(t *testing.T) {
 	for n := range int64(10) {
 		if got, _, _ := do(e, &Request{Offset: n}, 4, func(x Executor, ops []Op) {
 			for i := range ops {
-				x.Complete(&ops[i], int32(ops[i].Offset))
+				x.Complete(ops[i].Token, int32(ops[i].Offset))
 			}
 		}); got != int32(n) {
 			t.Fatal(n, got)

@@ -128,12 +128,12 @@ func (l local) heard(r Ref) func() bool {
 
 func (l local) wantSpace() func() bool { return func() bool { return uint32(l.free.Load()) != 0 } }
 func (l local) wantControl() func() bool {
-	return func() bool { return l.tail.Load() == nil || l.offer.Load() == 1 }
+	return func() bool { return l.tail.Load() == none || l.offer.Load() == 1 }
 }
 func (l local) settle() error  { return nil }
 func (l local) leftover() bool { return false }
 func (l local) park() (func() bool, func()) {
-	return func() bool { return l.front() != nil }, func() {}
+	return func() bool { return l.front() != none }, func() {}
 }
 func (l local) sleep(r Ref, _ *wake.Spinner) { _ = l.Sleep(context.Background(), r) }
-func (l local) hasOp(r Ref) uint32           { return l.at(r).turn.Load() }
+func (l local) hasOp(r Ref) uint32           { return uint32(l.at(r).turn.Load()) }

@@ -4,14 +4,15 @@ package mpsc
 type Executor interface {
 	Start(c Control, ops []Op) ([]Op, error)
 	Take(ops []Op, now int64) ([]Op, error)
-	Complete(o *Op, result int32)
-	Abort(o *Op)
+	Complete(o Token, result int32)
+	Abort(o Token)
+	ClaimIdle() bool
+	DropIdle() bool
 	Tidy() error
 	Offer() (left bool, err error)
 	Release() (left bool, err error)
 	Leave() error
 	Since() int
-	Outstanding() int
 }
 
 // Run uses control that was just gained, until it is given back or handed on:

@@ -26,7 +26,7 @@ func (x *Exec) Takeover(ops []Op) ([]Op, error) {
 		o.Again = true
 		ops = append(ops, o)
 	}
-	x.out.Add(int64(len(again)))
+	x.count(len(again))
 	return ops, nil
 }
 

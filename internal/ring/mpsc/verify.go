@@ -64,7 +64,7 @@ type State struct {
 	Config    Config
 	Executor  uint32 // 0: nobody has control
 	Left      bool   // a dead executor left it
-	Submitted uint64 // ops ever taken
+	Taken     uint64 // ops that ever came to an executor
 	Queued    int    // ops not yet taken
 	Issued    int    // ops at the device
 	Finished  int    // ops whose submitter has not asked yet
@@ -86,9 +86,9 @@ type MemberState struct {
 
 // Inspect describes the queue as it is at one moment.
 func (q *Queue) Inspect() State {
-	t, head := q.loadTail(), q.head.Load()
+	t := q.loadTail()
 	s := State{
-		Config: q.config, Submitted: head, Longest: int64(q.longest.Load()), Takeovers: q.taken.Load(),
+		Config: q.config, Longest: int64(q.longest.Load()), Takeovers: q.taken.Load(),
 		Left: t.executor() == orphan || t.executor() == again,
 	}
 	if !t.free() {
@@ -122,6 +122,7 @@ func (q *Queue) Inspect() State {
 	for i := range here {
 		m := &here[i]
 		m.Slot, m.Submitted, m.Executed = i, q.members[i].submitted.Load(), q.members[i].executed.Load()
+		s.Taken += m.Executed
 		if m.Submitted != 0 || m.Executed != 0 || m.Here != 0 {
 			s.Members = append(s.Members, *m)
 		}
