@@ -87,7 +87,7 @@ func (q *Queue) Do(ctx context.Context, op Op, dev Device) (int, error) {
 		return 0, err
 	}
 	defer q.leave()
-	if n := len(op.Data) + len(op.Into); n <= q.max && ctx.Err() == nil && q.ring.executor().ClaimIdle() {
+	if n := len(op.Data) + len(op.Into); n <= q.max && ctx.Err() == nil && q.x.ClaimIdle() {
 		return q.alone(&op, dev)
 	}
 	ref, err := q.alloc(ctx, &op, dev)
@@ -102,19 +102,22 @@ func (q *Queue) Do(ctx context.Context, op Op, dev Device) (int, error) {
 // memory that it is in: if this process dies over it, there is nobody to tell.
 // Then come those that were queued meanwhile.
 func (q *Queue) alone(op *Op, dev Device) (int, error) {
-	x := q.ring.executor()
-	q.dev = dev
-	whole := false
+	x, whole := q.x, false
 	defer func() {
 		if !whole { // dev has panicked
 			_, _ = x.Start(mpsc.Gained, nil)
 			_ = x.Leave()
 		}
 	}()
-	q.reqs = append(q.reqs[:0], Request{Code: op.Code, Offset: op.Offset, Data: op.Data, Into: op.Into})
-	dev.Execute(q.reqs)
-	done, n := q.reqs[0].done, q.reqs[0].result
+	r := &q.own[0] // what is not set here is never set
+	r.Code, r.Offset, r.Data, r.Into, r.done = op.Code, op.Offset, op.Data, op.Into, false
+	dev.Execute(q.own)
+	done, n := r.done, r.result
+	if r.Data != nil || r.Into != nil {
+		r.Data, r.Into = nil, nil
+	}
 	if !x.DropIdle() {
+		q.dev = dev
 		err := mpsc.Run(x, mpsc.Gained, q.ops, q.opts.Quota, q.now, q.carry)
 		if whole = true; err != nil {
 			return 0, q.failed(err)

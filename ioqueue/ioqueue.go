@@ -35,6 +35,7 @@ type Code uint16
 type Queue struct {
 	name   string
 	ring   ring
+	x      mpsc.Executor // the ring's, for who has control
 	policy wake.Policy
 	opts   Options
 	max    int // bytes of an op
@@ -50,6 +51,7 @@ type Queue struct {
 	carry func([]mpsc.Op)
 	now   func() int64
 	given []Request // of Ops, by node
+	own   []Request // one, of Do where nobody else is
 
 	handed atomic.Int64 // ops that Ops gave and that are not completed
 }
@@ -94,6 +96,7 @@ func Open(node *ringbus.Node, name string, o *Options) (*Queue, error) {
 	wall := base.UnixNano()
 	q.now = func() int64 { return wall + int64(time.Since(base)) } // one clock is cheaper than two
 	q.ring = newShared(h, area, view)
+	q.x = q.ring.executor()
 	if err := h.Add(q); err != nil {
 		_ = area.Close()
 		return nil, err
@@ -132,13 +135,14 @@ func New(o *Options) *Queue {
 	q.max = int(^uint(0) >> 1)
 	q.now = func() int64 { return 0 }
 	q.ring = newLocal(q)
+	q.x = q.ring.executor()
 	return q
 }
 
 func newQueue(name string, opts Options) *Queue {
 	q := &Queue{
 		name: name, opts: opts, policy: policy(opts.Wait), mine: make([]atomic.Uint64, opts.Depth),
-		ops: make([]mpsc.Op, 0, opts.Batch), reqs: make([]Request, 0, opts.Batch),
+		ops: make([]mpsc.Op, 0, opts.Batch), reqs: make([]Request, 0, opts.Batch), own: make([]Request, 1),
 	}
 	q.carry = q.execute
 	return q

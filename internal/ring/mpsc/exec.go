@@ -72,6 +72,10 @@ type Op struct {
 	Time   int64  // when it was submitted, ns since 1970
 }
 
+// ahead is how many nodes ahead a line is fetched: it is with another CPU, and
+// the one before it in the queue often is its neighbour.
+const ahead = 6
+
 // walk is X2: it lists what is queued, from the op after head to t's node. Only
 // who has control may; all words are peers', and each is checked.
 func (x *Exec) walk(t tail) error {
@@ -87,6 +91,9 @@ func (x *Exec) walk(t tail) error {
 			return &CorruptError{"node in the queue", at}
 		}
 		x.list[k] = uint32(at - 1)
+		if at > ahead { // a batch's nodes are neighbours, mostly
+			mem.PrefetchW(q.nodes[at-1-ahead].state)
+		}
 		l := link(q.nodes[at-1].link.Load())
 		if l.pos() != (x.head+1+uint64(k))&seqMask {
 			return &CorruptError{"node's link", uint64(l)}

@@ -69,6 +69,9 @@ func (w *world) carry(p *party, e Executor, ops []Op) {
 	}
 	w.atDevice = nil
 	for _, k := range p.rng.Perm(len(ops)) {
+		if ops[k].turn == 0 {
+			continue // in no node
+		}
 		e.Complete(ops[k].Token, int32(ops[k].Offset&0xffff))
 	}
 }
@@ -102,6 +105,10 @@ func (w *world) submit(p *party, s plan) {
 		if s.batches {
 			n = min(1+p.rng.IntN(3), s.ops-k)
 		}
+		if s.able && p.rng.IntN(2) == 0 && w.alone(p, e, int64(s.owner)<<16|int64(k)) {
+			k++
+			continue
+		}
 		var refs []Ref
 		for range n {
 			num := int64(s.owner)<<16 | int64(k)
@@ -132,6 +139,21 @@ func (w *world) submit(p *party, s plan) {
 			w.await(p, e, s, ref, int64(s.owner)<<16|int64(k-len(refs)+i))
 		}
 	}
+}
+
+// alone carries out op n in no node, if nobody has control of an empty queue.
+func (w *world) alone(p *party, e end, n int64) bool {
+	x := e.executor()
+	if !x.ClaimIdle() {
+		return false
+	}
+	w.issued[n] = true
+	w.carry(p, x, []Op{{Offset: n}})
+	w.ended[n] = Done
+	if !x.DropIdle() {
+		w.use(p, e, Gained)
+	}
+	return true
 }
 
 // full waits for a free node.

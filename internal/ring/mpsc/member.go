@@ -71,6 +71,9 @@ func (m *Member) Alloc(r *Request, able bool) (Ref, bool) {
 		n := &m.q.nodes[i]
 		if w := n.load(); w.status() == Free {
 			mine := packState(Submitted, m.me, 0, w.turn()+1)
+			if k := i + ahead; k < depth {
+				mem.PrefetchW(m.q.nodes[k].state)
+			}
 			if n.swap(w, mine) { // S1, edge: reuse
 				m.hint.Store(i + 1)
 				m.fill(n, i, r, able)
@@ -223,6 +226,9 @@ func (q *Queue) split(i uint32) (out, in []byte) {
 func (m *Member) Free(r Ref) {
 	i := r.Index()
 	n := &m.q.nodes[i]
+	if k := i + ahead; k < uint32(len(m.q.nodes)) {
+		mem.PrefetchW(m.q.nodes[k].state)
+	}
 	w := n.load()
 	if w.turn() == r.turn() && w.owner() == m.me && (w.status() == Done || w.status() == Interrupted) && n.swap(w, w.end()) {
 		invariant.Point("mpsc.S7")
