@@ -36,7 +36,7 @@ var parts = []part{
 			s.attend(p)
 			end()
 		}},
-	{"submitter alone", "S1 S4 S5 S7 X2 X3 X4 X5 X6 X7 X7r X8", "", 0,
+	{"submitter alone", "S1 S4 S5 S7 X1 X2 X3 X4 X5 X6 X7 X7r X8", "", 0,
 		func(s *stage, start func(string) *shmtest.Proc) { s.attend(start("do")) }},
 	{"one alone, whose op is in no node", "S6 X8", "", 0,
 		func(s *stage, start func(string) *shmtest.Proc) { s.attend(start("alone")) }},
@@ -76,7 +76,7 @@ var parts = []part{
 			end()
 			rescue()
 		}},
-	{"one that cancels and forgets", "S1 S4 S5 L1 L2 N1", "G3 L3", 0,
+	{"one that cancels and forgets", "S1 S4 S5 L1 N1", "G3 L3", 0,
 		func(s *stage, start func(string) *shmtest.Proc) {
 			p := start("cancel")
 			end := s.keep(1, s.doing)

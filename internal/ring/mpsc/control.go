@@ -141,8 +141,8 @@ func (x *Exec) Offer() (left bool, err error) {
 		}
 	}
 	invariant.Point("mpsc.X9")
-	// edge: hand over (tail, then wait | wait, then tail)
-	// and wake the survivors (tail, then state | state, then a ring for all)
+	// edge: hand over (tail, then the state | cancelled, then tail), bury (tail,
+	// then the state | an orphan's state, then a ring for all)
 	if n != nil && n.waits() {
 		if n.parked() {
 			x.m.ring(n.bell)

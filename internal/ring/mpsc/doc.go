@@ -43,8 +43,8 @@
 //	complete   result, then X7 (Exec.finish)             state (Member.Look), then the result
 //	reuse      S7 (Member.Free), or the end of a void    S1 of the next owner (Member.Alloc)
 //	park       X7, then wait; S5, then park or control   wait, then state and tail; park, then tail
-//	hand over  X9 (Exec.Offer), then wait                wait is cleared (Member.Cancel), then tail
-//	bury       R1 (Queue.Recover), then a ring for all   X9, then the heir's state (Exec.Offer)
+//	hand over  X9 (Exec.Offer), then the heir's state    it is cancelled (Member.Cancel), then tail
+//	bury       X9, then the heir's state (Exec.Offer)    R1 (Queue.Recover), then a ring for all
 //	space      S7, then the mask (ringSpace)             mask (WantSpace), then the nodes
 //	reclaim    evidence of death, states, then the tail  S5; a dead owner submits no more
 //	sweep      R3, then a ring for all                   X8 (Exec.Release), then left

@@ -115,6 +115,7 @@ func (x *Exec) Take(ops []Op, now int64) ([]Op, error) {
 		}
 		if x.at == len(x.list) {
 			if t.seq() == x.head&seqMask {
+				invariant.Point("mpsc.X1")
 				return ops, nil
 			}
 			if err := x.walk(t); err != nil {

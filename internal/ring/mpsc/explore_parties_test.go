@@ -178,7 +178,9 @@ func (w *world) full(p *party, e end, s plan) {
 			return
 		}
 	}
+	p.able = s.able && w.q != nil // one token wakes the sleepers of a Local, one after the other
 	p.sleep("for a free node", until)
+	p.able = false
 }
 
 // giveBack submits a node that was only tried for, as nobody's.
@@ -208,6 +210,15 @@ func (w *world) await(p *party, e end, s plan, r Ref, n int64) {
 		case Free:
 			w.x.fail("op %d is not its submitter's any more", n)
 		}
+		if s.cancels && p.rng.IntN(3) == 0 && e.Cancel(r, s.able) {
+			w.ended[n] = Cancelled
+			return
+		}
+		if s.forgets && p.rng.IntN(3) == 0 {
+			w.ended[n] = Free
+			e.Forget(r, s.able)
+			return
+		}
 		if s.able {
 			if c := e.Claim(false); c != NoControl {
 				w.use(p, e, c)
@@ -219,22 +230,15 @@ func (w *world) await(p *party, e end, s plan, r Ref, n int64) {
 			}
 			continue
 		}
-		if s.cancels && p.rng.IntN(3) == 0 && e.Cancel(r, s.able) {
-			w.ended[n] = Cancelled
-			return
-		}
-		if s.forgets && p.rng.IntN(3) == 0 {
-			w.ended[n] = Free
-			e.Forget(r, s.able)
-			return
-		}
 		until := e.heard(r)
 		e.Announce(r, s.able)
 		if st := e.Look(r); st == Done || st == Interrupted || s.able && e.Offered() || e.leftover() {
 			e.Awake(r, s.able)
 			continue
 		}
+		p.able = s.able
 		p.sleep(fmt.Sprintf("for op %x", n), until)
+		p.able = false
 		e.Awake(r, s.able)
 	}
 }
@@ -261,9 +265,15 @@ func (w *world) dedicated(p *party, owner uint32) {
 		until := e.wantControl()
 		c := e.Claim(true)
 		if c == NoControl {
+			p.able = true
 			p.sleep("for control", func() bool { return until() || over() })
-			if m, ok := e.(*shared); ok && over() {
+			p.able = false
+			switch m := e.(type) {
+			case *shared:
 				m.WaivesControl()
+			case local:
+				m.spare.waiting.Store(0)
+				m.passOn()
 			}
 			continue
 		}
@@ -286,7 +296,7 @@ func (w *world) dedicated(p *party, owner uint32) {
 				continue
 			}
 			until, unpark := e.park()
-			p.sleep("for an op", func() bool { return until() || over() || w.q != nil && w.q.left.Load() != w.q.swept.Load() })
+			p.sleep("for an op", func() bool { return until() || over() })
 			unpark()
 		}
 		if err != nil {
@@ -346,6 +356,11 @@ func (w *world) last(owner uint32) {
 			e := w.end(owner)
 			if w.submits > 0 && !e.Offered() {
 				return // they sleep over nothing, and check says who
+			}
+			for _, o := range w.x.parties {
+				if o.state == sleeps && o.able {
+					w.x.fail("%s sleeps %s, and control is on offer", o.name, o.why)
+				}
 			}
 			c := e.Claim(true)
 			if c == NoControl {

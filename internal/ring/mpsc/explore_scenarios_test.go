@@ -17,10 +17,10 @@ func TestExploreDo(t *testing.T) {
 
 func TestExploreCancel(t *testing.T) {
 	explore(t, 3000, func(x *explorer) func() error {
-		w := newWorld(x, 1+x.rng.IntN(4), false)
-		for k := range 2 + x.rng.IntN(2) {
+		w := newWorld(x, 1+x.rng.IntN(6), false)
+		for k := range 3 + x.rng.IntN(2) {
 			w.submitter(plan{
-				owner: owner(k + 1), ops: 1 + x.rng.IntN(4), able: x.rng.IntN(4) > 0,
+				owner: owner(k + 1), ops: 1 + x.rng.IntN(4), able: x.rng.IntN(6) > 0,
 				cancels: x.rng.IntN(2) == 0, forgets: x.rng.IntN(2) == 0,
 			})
 		}

@@ -50,6 +50,7 @@ type party struct {
 	points  int
 	killAt  int    // it dies at this point of its; 0: it lives
 	killOn  string // and only points of this name count; "": all
+	able    bool   // it sleeps and could take control
 	mayStay bool   // asleep at the end is no failure
 	atDeath func()
 }

@@ -176,6 +176,7 @@ func (l *Local) Submit(refs []Ref, able bool) Control {
 			return l.Claim(false)
 		}
 		l.spare.ring()
+		l.space.ring()
 		return NoControl
 	}
 	if l.park.Load() != 0 && l.park.Swap(0) != 0 {
@@ -333,6 +334,11 @@ func (l *Local) Release() (bool, error) {
 	return false, nil
 }
 
+// waits reports whether t's submitter waits for control.
+func (t *task) waits() bool {
+	return t.wait.Load()&waitAble != 0 && t.word.Load() == uint64(Submitted)
+}
+
 // Leave is [Exec.Leave].
 func (l *Local) Leave() error {
 	for {
@@ -355,7 +361,7 @@ func (l *Local) Offer() (left bool, err error) {
 	}
 	var t *task
 	for ; at != none; at = l.link(at).Load() {
-		if n := l.node(at); n.wait.Load()&waitAble != 0 && Status(n.word.Load()&0xff) == Submitted {
+		if n := l.node(at); n.waits() {
 			t = n
 			break
 		}
@@ -366,8 +372,8 @@ func (l *Local) Offer() (left bool, err error) {
 	l.more = 0
 	l.offer.Store(1)
 	invariant.Point("mpsc.X9")
-	// edge: hand over (offer, then wait | wait, then offer)
-	if t != nil && t.wait.Load()&waitAble != 0 {
+	// edge: hand over (offer, then the word | cancelled, then offer)
+	if t != nil && t.waits() {
 		if t.wait.Load()&waitParked != 0 {
 			poke(t.wake)
 		}

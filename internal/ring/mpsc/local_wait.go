@@ -36,12 +36,10 @@ func (l *Local) Cancel(r Ref, able bool) bool {
 	if uint32(t.turn.Load()) != r.turn() || t.word.Load() != uint64(Submitted) {
 		return false
 	}
-	t.wait.Store(0)
-	invariant.Point("mpsc.L1")
 	if !t.word.CompareAndSwap(uint64(Submitted), uint64(Cancelled)) {
-		l.Awake(r, able)
 		return false
 	}
+	invariant.Point("mpsc.L1")
 	if able {
 		l.passOn()
 	}
@@ -63,7 +61,6 @@ func (l *Local) Forget(r Ref, able bool) {
 			l.Free(r)
 			return
 		}
-		t.wait.Store(0)
 		if t.word.CompareAndSwap(w, w|forgotten) {
 			return
 		}
@@ -81,6 +78,7 @@ func (l *Local) passOn() {
 		}
 	}
 	l.spare.ring()
+	l.space.ring() // who waits for a node may be able
 }
 
 // Announce is [Member.Announce].

@@ -151,7 +151,9 @@ func (m *Member) submitted(t tail, gains bool) Control {
 	case gains:
 		return Inherited
 	case t.free():
-		m.q.ringMask(m.q.control, m.ring) // who waits in the queue was rung when it was offered
+		// Who waits in the queue was rung when control was offered.
+		m.q.ringMask(m.q.control, m.ring)
+		m.q.ringMask(m.q.space, m.ring) // who waits for a node may be able
 	default:
 		m.q.ringExecutor(m.ring)
 	}
@@ -250,13 +252,11 @@ func (m *Member) Cancel(r Ref, able bool) bool {
 	if w.turn() != r.turn() || w.owner() != m.me || w.status() != Submitted {
 		return false
 	}
-	n.wait.Store(0) // L1: before the node may be another's
-	invariant.Point("mpsc.L1")
-	if !n.swap(w, w.with(Cancelled, 0)) { // L2
-		m.Awake(r, able)
+	// L1, edge: hand over (this CAS, then tail | tail, then the state)
+	if !n.swap(w, w.with(Cancelled, 0)) {
 		return false
 	}
-	invariant.Point("mpsc.L2")
+	invariant.Point("mpsc.L1")
 	if able {
 		m.passOn()
 	}
@@ -265,8 +265,6 @@ func (m *Member) Cancel(r Ref, able bool) bool {
 
 // passOn is for one who could take control and waits no more, L3: if control
 // was offered to it meanwhile, somebody else must know.
-//
-// edge: hand over (wait, then tail | tail, then wait)
 func (m *Member) passOn() {
 	if m.q.loadTail().offered() {
 		m.q.ringAble(m.ring)
@@ -290,7 +288,6 @@ func (m *Member) Forget(r Ref, able bool) {
 			m.Free(r)
 			return
 		}
-		n.wait.Store(0)
 		if n.swap(w, w.left(orphan)) {
 			invariant.Point("mpsc.N1")
 			return

@@ -243,7 +243,8 @@ func (q *Queue) ringExecutor(ring func(wake.Bell)) {
 	}
 }
 
-// ringAble rings all who can take control and sleep.
+// ringAble rings all who can take control and sleep, those for want of a node
+// among them.
 func (q *Queue) ringAble(ring func(wake.Bell)) {
 	for i := range q.nodes {
 		if n := &q.nodes[i]; n.wait.Load() == waitParked|waitAble {
@@ -251,4 +252,5 @@ func (q *Queue) ringAble(ring func(wake.Bell)) {
 		}
 	}
 	q.ringMask(q.control, ring)
+	q.ringMask(q.space, ring)
 }

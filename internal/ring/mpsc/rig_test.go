@@ -102,7 +102,10 @@ func (s *shared) leftover() bool {
 func (s *shared) park() (func() bool, func()) {
 	f := changed(s.q.bell.Word)
 	s.x.Park()
-	return func() bool { return f() || !s.x.Idle() }, s.x.Unpark
+	if !s.x.Idle() || s.Unswept() {
+		return func() bool { return true }, s.x.Unpark
+	}
+	return f, s.x.Unpark
 }
 
 func (s *shared) sleep(Ref, *wake.Spinner) {}
@@ -126,14 +129,38 @@ func (l local) heard(r Ref) func() bool {
 	return func() bool { return len(ch) > 0 }
 }
 
-func (l local) wantSpace() func() bool { return func() bool { return uint32(l.free.Load()) != 0 } }
-func (l local) wantControl() func() bool {
-	return func() bool { return l.tail.Load() == none || l.offer.Load() == 1 }
+// on prepares a sleep over sig, unless ready.
+func (l local) on(sig *signal, ready bool) func() bool {
+	select {
+	case <-sig.ch:
+	default:
+	}
+	if ready {
+		return func() bool { return true }
+	}
+	return func() bool { return len(sig.ch) > 0 }
 }
+
+func (l local) wantSpace() func() bool {
+	l.space.waiting.Store(100) // the explorer's sleepers do not count
+	return l.on(&l.space, uint32(l.free.Load()) != 0)
+}
+
+func (l local) wantControl() func() bool {
+	l.spare.waiting.Store(100)
+	return l.on(&l.spare, l.tail.Load() == none || l.offer.Load() == 1)
+}
+
 func (l local) settle() error  { return nil }
 func (l local) leftover() bool { return false }
 func (l local) park() (func() bool, func()) {
-	return func() bool { return l.front() != none }, func() {}
+	f := l.on(&l.idle, false)
+	l.Local.park.Store(1)
+	unpark := func() { l.Local.park.Store(0) }
+	if l.front() != none {
+		return func() bool { return true }, unpark
+	}
+	return f, unpark
 }
 func (l local) sleep(r Ref, _ *wake.Spinner) { _ = l.Sleep(context.Background(), r) }
 func (l local) hasOp(r Ref) uint32           { return uint32(l.at(r).turn.Load()) }
