@@ -118,7 +118,7 @@ func (q *Queue) alone(op *Op, dev Device) (int, error) {
 	}
 	if !x.DropIdle() {
 		q.dev = dev
-		err := mpsc.Run(x, mpsc.Gained, q.ops, q.opts.Quota, q.now, q.carry)
+		err := mpsc.Run(x, mpsc.Gained, q.ops, q.opts.Quota, q.now, q.carry, q.ends)
 		if whole = true; err != nil {
 			return 0, q.failed(err)
 		}
@@ -140,7 +140,7 @@ func (q *Queue) run(dev Device, c mpsc.Control) error {
 			_ = x.Leave()
 		}
 	}()
-	err := mpsc.Run(x, c, q.ops, q.opts.Quota, q.now, q.carry)
+	err := mpsc.Run(x, c, q.ops, q.opts.Quota, q.now, q.carry, q.ends)
 	whole = true
 	return q.failed(err)
 }
@@ -205,6 +205,9 @@ func (q *Queue) await(ctx context.Context, t Ticket, dev Device, c mpsc.Control)
 				continue
 			}
 		} else if err := q.ring.sleepOp(ctx, q, t.ref, able); err != nil && ctx.Err() == nil {
+			if able { // else there is a ticket
+				q.giveUp(t.ref)
+			}
 			return 0, err
 		}
 		err := ctx.Err()

@@ -50,8 +50,9 @@ type Queue struct {
 	reqs  []Request
 	carry func([]mpsc.Op)
 	now   func() int64
-	given []Request // of Ops, by node
-	own   []Request // one, of Do where nobody else is
+	ends  func() bool // closed
+	given []Request   // of Ops, by node
+	own   []Request   // one, of Do where nobody else is
 
 	handed atomic.Int64 // ops that Ops gave and that are not completed
 }
@@ -144,7 +145,7 @@ func newQueue(name string, opts Options) *Queue {
 		name: name, opts: opts, policy: policy(opts.Wait), mine: make([]atomic.Uint64, opts.Depth),
 		ops: make([]mpsc.Op, 0, opts.Batch), reqs: make([]Request, 0, opts.Batch), own: make([]Request, 1),
 	}
-	q.carry = q.execute
+	q.carry, q.ends = q.execute, q.closed.Load
 	return q
 }
 

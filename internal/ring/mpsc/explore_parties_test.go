@@ -80,7 +80,7 @@ func (w *world) carry(p *party, e Executor, ops []Op) {
 func (w *world) use(p *party, e end, c Control) {
 	x := e.executor()
 	ops := make([]Op, 0, 1+p.rng.IntN(3))
-	err := Run(x, c, ops, w.quota, func() int64 { return 1 }, func(ops []Op) { w.carry(p, x, ops) })
+	err := Run(x, c, ops, w.quota, func() int64 { return 1 }, func(ops []Op) { w.carry(p, x, ops) }, func() bool { return p.name != "last" && p.rng.IntN(8) == 0 })
 	if err != nil {
 		w.x.fail("executor: %v", err)
 	}

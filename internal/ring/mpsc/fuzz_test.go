@@ -43,7 +43,7 @@ func use(t *testing.T, q *Queue) {
 				c = s.Claim(true)
 			}
 			if c != NoControl {
-				fine(Run(s.x, c, make([]Op, 0, 3), 2, clock, carry))
+				fine(Run(s.x, c, make([]Op, 0, 3), 2, clock, carry, never))
 			}
 			if _, back := s.Result(ref); len(back) > size {
 				t.Fatal(len(back))

@@ -16,6 +16,7 @@ import (
 )
 
 func clock() int64 { return 1 }
+func never() bool  { return false }
 
 // do submits one op and sees it through, and executes where it gets control.
 func do(e end, r *Request, quota int, carry func(Executor, []Op)) (int32, []byte, Status) {
@@ -28,7 +29,7 @@ func do(e end, r *Request, quota int, carry func(Executor, []Op)) (int32, []byte
 	for {
 		if c != NoControl {
 			x := e.executor()
-			if err := Run(x, c, make([]Op, 0, 4), quota, clock, func(ops []Op) { carry(x, ops) }); err != nil {
+			if err := Run(x, c, make([]Op, 0, 4), quota, clock, func(ops []Op) { carry(x, ops) }, never); err != nil {
 				panic(err)
 			}
 		}
@@ -372,7 +373,7 @@ func TestNoAllocations(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(100, func() {
 			refs[0], _ = e.alloc(r, true)
-			if err := Run(x, e.Submit(refs, true), ops, 8, clock, carry); err != nil {
+			if err := Run(x, e.Submit(refs, true), ops, 8, clock, carry, never); err != nil {
 				t.Fatal(err)
 			}
 			e.Free(refs[0])

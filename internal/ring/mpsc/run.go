@@ -18,8 +18,8 @@ type Executor interface {
 // Run uses control that was just gained, until it is given back or handed on:
 // it takes up to cap(ops) ops at a time and has carry carry them out, which must
 // complete each before it returns. After quota ops control is handed on if
-// there is somebody to take it.
-func Run(x Executor, c Control, ops []Op, quota int, now func() int64, carry func([]Op)) error {
+// there is somebody to take it, or given up if over says so.
+func Run(x Executor, c Control, ops []Op, quota int, now func() int64, carry func([]Op), over func() bool) error {
 	ops, err := x.Start(c, ops[:0])
 	for err == nil {
 		if len(ops) > 0 {
@@ -30,6 +30,9 @@ func Run(x Executor, c Control, ops []Op, quota int, now func() int64, carry fun
 		if x.Since() >= quota {
 			if left, err = x.Offer(); left || err != nil {
 				break
+			}
+			if over() {
+				return x.Leave()
 			}
 		}
 		if err = x.Tidy(); err != nil {
