@@ -1,9 +1,11 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ringbus/ringbus"
+	"github.com/ringbus/ringbus/internal/ring/virtq"
 )
 
 // How both processes wait where a CPU is theirs, and where they sleep at once.
@@ -28,7 +30,9 @@ var floor = measurement{name: "floor", unit: "ns", polls: true, run: runFloor}
 
 // all is every measurement, in the order in which they run in a round. What is
 // compared with another comes after it.
-var all = []measurement{
+var all = slices.Concat(messages, journals)
+
+var messages = []measurement{
 	{name: "oneway/64B", unit: "ns", polls: true, target: atMost(1.5),
 		about: "Send of 64 bytes to Receive, filled and read, both poll; half a round trip",
 		run:   pingPong(pings{topic: "64B", size: 64, count: 100_000, touch: true})},
@@ -106,6 +110,19 @@ var all = []measurement{
 		about:  "1 MiB lent, copied in and out, a topic of as many slots",
 		run: stream(streams{topic: "copy", size: copySize, count: 800, lent: true,
 			options: ringbus.PublisherOptions{Depth: 8, MaxMessage: copySize, Holds: 3, Loans: 1}})},
+
+	{name: "virtq/packed", unit: "ns", polls: true, target: atMost(3),
+		about: "a request of one 64 B descriptor to the device and back, packed ring, both poll; half a round trip",
+		run:   chainPings(chains{features: virtq.RingPacked | virtq.EventIdx, count: 100_000})},
+	{name: "virtq/split", unit: "ns", polls: true, target: atMost(4),
+		about: "the same, split ring",
+		run:   chainPings(chains{features: virtq.EventIdx, count: 100_000})},
+	{name: "virtq/packed-batch32", unit: "M/s", polls: true, target: atLeast(8, 0),
+		about: "64 B descriptors through a packed ring of 256, 32 at a time, each filled and read",
+		run:   chainStream(chains{features: virtq.RingPacked | virtq.EventIdx, count: 1_000_000, batch: 32})},
+	{name: "virtq/split-batch32", unit: "M/s", polls: true, target: atLeast(8, 0),
+		about: "the same, split ring",
+		run:   chainStream(chains{features: virtq.EventIdx, count: 1_000_000, batch: 32})},
 
 	{name: "allocs/64B", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
 		about: "allocations per message of either side: Send, Receive, Release of 64 bytes",

@@ -2,6 +2,7 @@ package examples
 
 import (
 	"os/exec"
+	"regexp"
 	"testing"
 
 	"github.com/ringbus/ringbus/internal/shmtest"
@@ -15,6 +16,7 @@ func TestExamplesRun(t *testing.T) {
 		"zerocopy": "frame 0: 921600 bytes, lost before it: 0\nframe 1: 921600 bytes, lost before it: 0\n",
 		"ioqueue":  "helloworld\n",
 		"typed":    "{X:1.5 Y:2 Heading:0.25}\n",
+		"journal":  `32768 journal {"time":"","level":"INFO","msg":"gripper closed","force":4.2,"part":"A-17"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			program := t.TempDir() + "/" + name
@@ -24,6 +26,7 @@ func TestExamplesRun(t *testing.T) {
 			cmd := exec.Command(program)
 			cmd.Env = append(cmd.Environ(), "RINGBUS_DIR="+t.TempDir())
 			out, err := cmd.CombinedOutput()
+			out = regexp.MustCompile(`"time":"[^"]*"`).ReplaceAll(out, []byte(`"time":""`))
 			if err != nil || string(out) != want {
 				t.Errorf("it printed %q (%v), want %q", out, err, want)
 			}

@@ -1,5 +1,6 @@
-// Package inspect is a read-only model of a bus: its nodes, its topics, how
-// far each publisher and subscriber is, and its IO queues. It maps the bus without the right to
+// Package inspect is a read-only model of a bus: its nodes, its topics and how
+// far each publisher and subscriber is, its journals with their readers and
+// what is being written, and its IO queues. It maps the bus without the right to
 // write and joins nothing, so that it can disturb nobody, and works as well on
 // a file that everybody left.
 //
@@ -36,16 +37,17 @@ func readOnly(o *segment.Options) *segment.Options {
 
 // A Bus is what a segment holds.
 type Bus struct {
-	Path    string    `json:"path"`
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	Size    int64     `json:"size"` // bytes
-	Used    int64     `json:"used"` // bytes that areas take
-	Free    int64     `json:"free"` // bytes that areas can be made of
-	Longest int64     `json:"longest_free"`
-	Nodes   []Node    `json:"nodes"`
-	Topics  []Topic   `json:"topics"`
-	Queues  []Queue   `json:"queues"`
+	Path     string    `json:"path"`
+	ID       string    `json:"id"`
+	Created  time.Time `json:"created"`
+	Size     int64     `json:"size"` // bytes
+	Used     int64     `json:"used"` // bytes that areas take
+	Free     int64     `json:"free"` // bytes that areas can be made of
+	Longest  int64     `json:"longest_free"`
+	Nodes    []Node    `json:"nodes"`
+	Topics   []Topic   `json:"topics"`
+	Journals []Journal `json:"journals"`
+	Queues   []Queue   `json:"queues"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -69,7 +71,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Queues: []Queue{},
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{},
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -81,6 +83,8 @@ func Look(seg *segment.Segment) Bus {
 		switch a.Key.Kind {
 		case segment.KindTopic:
 			b.Topics = append(b.Topics, v.topic(a))
+		case segment.KindJournal:
+			b.Journals = append(b.Journals, v.journal(a))
 		case segment.KindQueue:
 			b.Queues = append(b.Queues, v.queue(a))
 		}

@@ -20,9 +20,9 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
-// Verify checks every invariant of the segment, and of all topics and IO queues in it, and
-// returns what is wrong. On a bus in use, only what stays wrong for three looks
-// is reported.
+// Verify checks every invariant of the segment and of all topics, journals
+// and IO queues in it, and returns what is wrong. On a bus in use, only what stays wrong for
+// three looks is reported.
 func Verify(seg *segment.Segment) []Problem {
 	var out []Problem
 	for _, p := range seg.Verify() {
@@ -72,6 +72,8 @@ func verify(seg *segment.Segment) []Problem {
 		switch a.Key.Kind {
 		case segment.KindTopic:
 			c.topic(a)
+		case segment.KindJournal:
+			c.journal(a)
 		case segment.KindQueue:
 			c.queue(a)
 		}

@@ -17,8 +17,8 @@ var (
 	// ErrFull: there is no room for the record, and the writer does not wait.
 	// In reject mode the error is a [FullError] and names who holds it back.
 	ErrFull = errors.New("journal is full")
-	// ErrLapped: the writer took so long over a record that its space was
-	// needed; the record is lost, and readers count it.
+	// ErrLapped: the writer took so long over a reservation that its space was
+	// needed: there is no record, and readers count it as a hole.
 	ErrLapped = multilog.ErrLapped
 	// ErrTooManyReaders: the journal has 64 registered readers.
 	ErrTooManyReaders = errors.New("journal has 64 registered readers already")

@@ -112,7 +112,7 @@ func (p *place) peers() multilog.Peers {
 			}
 			return multilog.Status(st)
 		},
-		Fenced: func() bool { return n.Err() != nil },
+		Fenced: n.Fenced,
 		Ring:   p.ring,
 	}
 }

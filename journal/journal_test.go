@@ -10,12 +10,9 @@ import (
 	"testing"
 
 	"github.com/ringbus/ringbus"
-	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/journal"
 	"github.com/ringbus/ringbus/ringbustest"
 )
-
-func TestMain(m *testing.M) { shmtest.Main(m, nil) }
 
 // write appends the data as records.
 func write(t *testing.T, w *journal.Writer, data ...string) {

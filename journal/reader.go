@@ -162,6 +162,11 @@ func (r *Reader) next(look bool) (Record, bool, error) {
 		if r.gate.Closed.Load() {
 			return Record{}, false, r.closedErr()
 		}
+		if r.p != nil {
+			if err := r.p.host.Node.Err(); err != nil {
+				return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
+			}
+		}
 		found, err := r.rx.Next(&r.rec, look)
 		if err != nil {
 			return Record{}, false, fmt.Errorf("journal %q: %w", r.name, err)
@@ -249,19 +254,20 @@ func (r *Reader) sleep(ctx context.Context) error {
 	}
 	e := r.rx.Entry()
 	r.sleeper.Prepare()
-	e.Asleep(r.rx)
+	timed := e.Asleep(r.rx)
 	defer e.Awake()
 	if r.rx.Ready() || r.gate.Closed.Load() {
 		r.sleeper.Cancel()
 		return nil
 	}
-	if !r.rx.Waits() {
+	if !timed {
 		return r.sleeper.Sleep(ctx)
 	}
 	// The writer of the next record may be one of another kernel.
-	timed, cancel := context.WithTimeout(ctx, relook)
+	relooked, cancel := context.WithTimeout(ctx, relook)
 	defer cancel()
-	if err := r.sleeper.Sleep(timed); err != nil {
+	err := r.sleeper.Sleep(relooked)
+	if r.sleeper.Forget(); err != nil {
 		return ctx.Err()
 	}
 	return nil

@@ -19,6 +19,7 @@ type reservation struct {
 	header multilog.Header
 	prefix multilog.Prefix
 	data   []byte
+	filled bool // by AppendFunc: Close waits for it
 }
 
 // Reservation is room for one record, in the journal's memory: fill it, then
@@ -35,50 +36,58 @@ type Reservation struct {
 // most, if as much is there now. It waits like Append. A reservation that the
 // journal's filter left out has no room, and its Commit does nothing.
 func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions) (Reservation, error) {
+	return w.take(ctx, least, most, o, false)
+}
+
+// take is Reserve; filled says that AppendFunc calls.
+func (w *Writer) take(ctx context.Context, least, most int, o *RecordOptions, filled bool) (Reservation, error) {
 	if least < 0 || most < least {
 		panic(fmt.Sprintf("journal: Reserve of %d to %d bytes", least, most))
 	}
-	level := w.level
-	if o != nil {
-		level = narrow(o.Level)
-	}
-	w.mu.Lock()
+	level := w.levelOf(o)
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
-		w.mu.Unlock()
 		return Reservation{}, nil
 	}
-	p, err := w.ready(o, least)
-	var r Reservation
-	if err == nil {
-		r, err = w.reserve(p, level, least, most)
-	}
-	w.mu.Unlock()
+	r, err := w.reserve(o, level, least, most, filled)
 	if err != nil {
-		_, err = w.retry(ctx, err, least, o, func(p *multilog.Prefix) (uint64, error) {
+		_, err = w.retry(ctx, err, least, o, func() (uint64, error) {
 			var err error
-			r, err = w.reserve(p, level, least, most)
+			r, err = w.reserve(o, level, least, most, filled)
 			return 0, err
 		})
 	}
 	return r, err
 }
 
-// reserve is Reserve without waiting. The caller holds mu.
-func (w *Writer) reserve(p *multilog.Prefix, level int16, least, most int) (Reservation, error) {
+// reserve is Reserve without waiting.
+func (w *Writer) reserve(o *RecordOptions, level int16, least, most int, filled bool) (Reservation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.reserver
+	p, err := w.ready(h, o, least)
+	if err != nil {
+		return Reservation{}, err
+	}
 	most = min(most, w.log.Config().Limit()-p.Size())
-	claim, err := w.tx.Reserve(p.Size()+least, p.Size()+most)
+	claim, err := h.tx.Reserve(p.Size()+least, p.Size()+most)
 	if err != nil {
 		return Reservation{}, err
 	}
 	r := w.spare()
 	r.claim, r.header = claim, multilog.Header{Level: level}
 	r.prefix.Copy(p)
-	if w.now != nil {
-		r.header.Mono, r.header.Wall = w.now()
+	if r.filled = filled; filled {
+		w.fills++
+	}
+	if h.now != nil {
+		r.header.Mono, r.header.Wall = h.now()
 	}
 	r.data = w.log.Data(claim, p.Size())
 	r.data = r.data[:min(most, len(r.data))]
+	if shadowed {
+		r.data = make([]byte, len(r.data))
+	}
 	return Reservation{r, r.seq.Add(1)}, nil
 }
 
@@ -103,12 +112,16 @@ func (r Reservation) live() *reservation {
 }
 
 // Data is the reserved memory, of the size that was granted. Its bytes are
-// whatever an earlier record left there.
+// whatever an earlier record left there. If another goroutine has closed the
+// writer, it is other memory, which nobody will read.
 func (r Reservation) Data() []byte {
 	if r.r == nil {
 		return nil
 	}
 	if r.r.seq.Load() != r.seq {
+		if r.r.w.closed.Load() {
+			return make([]byte, len(r.r.data))
+		}
 		panic("journal: Data of a reservation that has ended")
 	}
 	return r.r.data
@@ -123,17 +136,20 @@ func (r Reservation) Commit(length int) error {
 	w := r.r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed.Load() {
-		return w.closedErr()
-	}
 	v := r.live()
-	if v == nil {
+	switch {
+	case w.closed.Load() && (v == nil || !v.filled):
+		return w.closedErr()
+	case v == nil:
 		panic("journal: Commit of a reservation that has ended")
 	}
 	if length < 0 || length > len(v.data) {
 		panic(fmt.Sprintf("journal: Commit of %d bytes of a reservation of %d", length, len(v.data)))
 	}
-	err := w.tx.Finish(v.claim, v.header, &v.prefix, length)
+	if shadowed {
+		w.log.Fill(v.claim, v.prefix.Size(), v.data[:length])
+	}
+	err := w.reserver.tx.Finish(v.claim, v.header, &v.prefix, length)
 	v.seq.Add(1)
 	if err != nil {
 		return w.wrap(err)
@@ -161,21 +177,34 @@ func (r *reservation) abort() {
 		return
 	}
 	invariant.Poison(r.data)
-	_ = r.w.tx.Abort(r.claim) // it was taken away: as good
+	_ = r.w.reserver.tx.Abort(r.claim) // it was taken away: as good
 	r.seq.Add(1)
 }
 
 // AppendFunc reserves least to most bytes, lets fill write them, and commits as
-// many as fill returns. If fill fails or panics there is no record.
+// many as fill returns. If fill fails or panics there is no record. Close waits
+// for fill, and must not be called by it.
 func (w *Writer) AppendFunc(ctx context.Context, least, most int, o *RecordOptions, fill func(data []byte) (length int, err error)) error {
-	r, err := w.Reserve(ctx, least, most, o)
+	r, err := w.take(ctx, least, most, o, true)
 	if err != nil || r.r == nil {
 		return err
 	}
-	defer r.Discard()
-	n, err := fill(r.Data())
+	defer r.end()
+	n, err := fill(r.r.data)
 	if err != nil {
 		return err
 	}
 	return r.Commit(n)
+}
+
+// end ends a reservation of AppendFunc.
+func (r Reservation) end() {
+	w := r.r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v := r.live(); v != nil {
+		v.abort()
+	}
+	w.fills--
+	w.idle.Broadcast()
 }

@@ -39,6 +39,7 @@ func (r *Reader) seek(to func(*multilog.Rx) error) error {
 		return r.closedErr()
 	}
 	err := to(r.rx)
+	r.rx.Skipped = multilog.Skipped{} // what it passed on the way
 	r.told = r.rx.Skipped
 	if err != nil {
 		return fmt.Errorf("journal %q: %w", r.name, err)
@@ -55,6 +56,10 @@ func (r *Reader) Mode() Mode { return Mode(r.rx.Log().Config().Mode) }
 // Skipped is what the reader has passed so far without returning it, since it
 // was moved last.
 func (r *Reader) Skipped() Skipped { return Skipped(r.rx.Skipped) }
+
+// End is the position that the next record will have, or a greater one: a
+// reader that has come so far has read all there was when End was called.
+func (r *Reader) End() uint64 { return r.rx.Log().End() }
 
 // Open is a record that is not finished.
 type Open struct {

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ringbus/ringbus"
-	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -26,18 +25,20 @@ type Writer struct {
 	noWait bool
 	policy wake.Policy
 
-	mu       sync.Mutex
-	idle     sync.Cond // on mu: nobody waits any more
-	tx       *multilog.Tx
-	clock    host.Clock
-	now      func() (mono, wall int64)
 	prefix   multilog.Prefix // of records with the writer's own key
-	other    multilog.Prefix // of the last record with another one
-	otherKey string
-	open     []*reservation // all that were ever made
-	waiting  map[*multilog.Waiter]struct{}
+	limit    int             // of data behind it
+	hands    atomic.Pointer[hand]
 	closed   atomic.Bool
+	once     sync.Once
+	ended    error
 	silenced atomic.Uint64
+
+	mu       sync.Mutex
+	idle     sync.Cond      // on mu: nobody waits or fills any more
+	reserver *hand          // of reservations
+	open     []*reservation // all that were ever made
+	fills    int            // calls of AppendFunc that are filling
+	waiting  map[*multilog.Waiter]struct{}
 }
 
 // NewWriter opens the journal for writing, and creates it if it is not there.
@@ -51,14 +52,13 @@ func NewWriter(node *ringbus.Node, name string, o *Options) (*Writer, error) {
 	}
 	w := &Writer{
 		place: *p, level: narrow(o.Level), key: o.Key, times: !o.NoTime, noWait: o.NoWait, policy: policy(o.Wait),
-		tx: p.log.NewTx(p.peers()), waiting: make(map[*multilog.Waiter]struct{}),
+		waiting: make(map[*multilog.Waiter]struct{}),
 	}
 	w.idle.L = &w.mu
-	if w.times {
-		w.now = w.clock.Both
-	}
 	w.prefix.Set(node.Name(), o.Key)
-	w.other.Set(node.Name(), "")
+	w.limit = p.log.Config().Limit() - w.prefix.Size()
+	w.reserver = w.newHand()
+	w.hands.Store(w.newHand())
 	if err := w.host.Add(w); err != nil {
 		_ = w.area.Close()
 		return nil, err
@@ -79,46 +79,65 @@ func (w *Writer) Write(p []byte) (int, error) {
 // 0 if the journal's filter left the record out. In reject mode it waits for
 // room until ctx ends, unless the writer's Options say NoWait.
 func (w *Writer) Append(ctx context.Context, data []byte, o *RecordOptions) (position uint64, err error) {
-	level := w.level
-	if o != nil {
-		level = narrow(o.Level)
-	}
-	w.mu.Lock()
+	return w.put(ctx, data, w.levelOf(o), o)
+}
+
+// put is Append at a level.
+func (w *Writer) put(ctx context.Context, data []byte, level int16, o *RecordOptions) (position uint64, err error) {
 	if int(level) < w.log.Level() && !w.closed.Load() {
 		w.silenced.Add(1)
-		w.mu.Unlock()
 		return 0, nil
 	}
-	p, err := w.ready(o, len(data))
-	if err == nil {
-		position, err = w.tx.Append(data, level, w.now, p)
+	h := w.hands.Load()
+	if !h.busy.CompareAndSwap(0, 1) {
+		h = w.otherHand()
 	}
-	w.mu.Unlock()
+	// Close sets closed, then waits for all hands: one of the two sees the other.
+	p := &w.prefix
+	if w.closed.Load() || len(data) > w.limit || o != nil && o.Key != w.key { // rarely
+		p, err = w.ready(h, o, len(data))
+	}
+	if err == nil {
+		position, err = h.tx.Append(data, level, h.now, p)
+	}
+	h.release()
 	if err != nil {
-		return w.retry(ctx, err, len(data), o, func(p *multilog.Prefix) (uint64, error) {
-			return w.tx.Append(data, level, w.now, p)
-		})
+		return w.retry(ctx, err, len(data), o, func() (uint64, error) { return w.again(data, level, o) })
 	}
 	runtime.KeepAlive(w)
 	return position, nil
 }
 
+// again is another try of put.
+func (w *Writer) again(data []byte, level int16, o *RecordOptions) (uint64, error) {
+	h := w.otherHand()
+	defer h.release()
+	p, err := w.ready(h, o, len(data))
+	if err != nil {
+		return 0, err
+	}
+	return h.tx.Append(data, level, h.now, p)
+}
+
+func (w *Writer) levelOf(o *RecordOptions) int16 {
+	if o == nil {
+		return w.level
+	}
+	return narrow(o.Level)
+}
+
 // ready returns what lies before the data of a record of the given size, or
-// says why there can be none. The caller holds mu.
-func (w *Writer) ready(o *RecordOptions, size int) (*multilog.Prefix, error) {
+// says why there can be none. The caller has h.
+func (w *Writer) ready(h *hand, o *RecordOptions, size int) (*multilog.Prefix, error) {
 	if w.closed.Load() {
 		return nil, w.closedErr()
 	}
 	p := &w.prefix
 	if o != nil && o.Key != w.key {
-		if o.Key != w.otherKey {
-			if len(o.Key) > multilog.MaxKey {
-				return nil, keyError(w.name, o.Key)
-			}
-			w.other.Set(w.host.Node.Name(), o.Key)
-			w.otherKey = o.Key
+		if len(o.Key) > multilog.MaxKey {
+			return nil, keyError(w.name, o.Key)
 		}
-		p = &w.other
+		p = h.prefixFor(w.host.Node.Name(), o.Key)
 	}
 	if limit := w.log.Config().Limit() - p.Size(); size > limit {
 		return nil, &SizeError{Journal: w.name, Size: size, Max: limit}
@@ -126,19 +145,35 @@ func (w *Writer) ready(o *RecordOptions, size int) (*multilog.Prefix, error) {
 	return p, nil
 }
 
+// prefixSize is how much a record has besides header and data.
+func (w *Writer) prefixSize(o *RecordOptions) int {
+	key := w.key
+	if o != nil {
+		key = o.Key
+	}
+	return multilog.PrefixSize(w.host.Node.Name(), key)
+}
+
 // retry ends a call that met err: it waits where that can help.
-func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func(*multilog.Prefix) (uint64, error)) (uint64, error) {
+func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOptions, try func() (uint64, error)) (uint64, error) {
 	spin := w.policy.Begin()
+	overwrite := w.log.Config().Mode == multilog.Overwrite
 	for {
-		if !errors.Is(err, multilog.ErrFull) {
+		switch {
+		case errors.Is(err, ErrLapped): // nobody will see it: once more
+		case !errors.Is(err, multilog.ErrFull):
 			return 0, w.wrap(err)
-		}
-		if w.noWait || w.log.Config().Mode == multilog.Overwrite && !spin.Next() {
+		case spin.Next() && !w.noWait:
+		case w.noWait || overwrite:
 			w.log.CountRefused()
-			return 0, &FullError{Journal: w.name, Blockers: w.names(w.log.Blockers())}
-		}
-		if w.log.Config().Mode == multilog.Reject && !spin.Next() {
-			if err := w.park(ctx, size); err != nil {
+			return 0, w.full(err)
+		default:
+			if errors.Is(err, multilog.ErrNoRun) { // nobody says when that ends
+				err = pause(ctx, relook/10)
+			} else {
+				err = w.park(ctx, size+w.prefixSize(o))
+			}
+			if err != nil {
 				return 0, err
 			}
 			spin = w.policy.Begin()
@@ -147,16 +182,19 @@ func (w *Writer) retry(ctx context.Context, err error, size int, o *RecordOption
 			return 0, err
 		}
 		var position uint64
-		w.mu.Lock()
-		p, e := w.ready(o, size)
-		if err = e; err == nil {
-			position, err = try(p)
-		}
-		w.mu.Unlock()
-		if err == nil {
+		if position, err = try(); err == nil {
 			return position, nil
 		}
 	}
+}
+
+// full is what is told of err, which is an ErrFull.
+func (w *Writer) full(err error) error {
+	e := &FullError{Journal: w.name}
+	if !errors.Is(err, multilog.ErrNoRun) {
+		e.Blockers = w.names(w.log.Blockers())
+	}
+	return e
 }
 
 // wrap names the journal in err.
@@ -178,7 +216,7 @@ func (w *Writer) Name() string { return w.name }
 
 // MaxRecord is the size limit of a record's data in bytes, with the writer's
 // own key.
-func (w *Writer) MaxRecord() int { return w.log.Config().Limit() - w.prefix.Size() }
+func (w *Writer) MaxRecord() int { return w.limit }
 
 // Enabled reports whether the journal's filter lets records of this level
 // pass. It costs one load.
@@ -188,13 +226,16 @@ func (w *Writer) Enabled(level slog.Level) bool { return int(narrow(level)) >= w
 func (w *Writer) Silenced() uint64 { return w.silenced.Load() }
 
 // Close gives up open reservations and ends the writer. Calls that wait return
-// ErrClosed.
+// ErrClosed; it waits for those of AppendFunc that fill a record.
 func (w *Writer) Close() error {
-	if w.closed.Swap(true) {
-		return nil
-	}
+	w.once.Do(func() { w.ended = w.close() })
+	return w.ended
+}
+
+func (w *Writer) close() error {
+	w.closed.Store(true)
 	w.mu.Lock()
-	for len(w.waiting) > 0 {
+	for len(w.waiting)+w.fills > 0 {
 		for waiter := range w.waiting {
 			w.ring(waiter.Bell())
 		}
@@ -204,6 +245,7 @@ func (w *Writer) Close() error {
 		r.abort()
 	}
 	w.mu.Unlock()
+	w.await()
 	w.host.Remove(w)
 	return w.area.Close()
 }

@@ -14,8 +14,8 @@ import (
 // making room and saying so.
 const relook = 100 * time.Millisecond
 
-// park sleeps until readers have passed enough for a record of size bytes, or
-// some other reason to try again; its error says why there is none.
+// park sleeps until readers have passed enough for a record of size bytes, with
+// what lies before its data, or some other reason to try again; its error says why there is none.
 func (w *Writer) park(ctx context.Context, size int) error {
 	w.unblock()
 	waiter, err := w.enlist()
@@ -27,16 +27,16 @@ func (w *Writer) park(ctx context.Context, size int) error {
 	}
 	defer w.dismiss(waiter)
 	sleeper := w.host.Pool.NewSleeper(waiter.Bell(), w.policy)
-	defer sleeper.Close()
 	sleeper.Prepare()
-	waiter.Asleep(size + w.prefix.Size())
+	waiter.Asleep(size)
 	if waiter.Ready() || w.closed.Load() {
 		sleeper.Cancel()
 		return nil
 	}
-	sleep, cancel := context.WithTimeout(ctx, relook)
+	relooked, cancel := context.WithTimeout(ctx, relook)
 	defer cancel()
-	_ = sleeper.Sleep(sleep)
+	_ = sleeper.Sleep(relooked)
+	sleeper.Forget()
 	if err := w.host.Node.Err(); err != nil {
 		return w.wrap(err)
 	}
@@ -50,7 +50,7 @@ func (w *Writer) enlist() (*multilog.Waiter, error) {
 	if w.closed.Load() {
 		return nil, w.closedErr()
 	}
-	waiter, err := w.log.NewWaiter(uint32(w.host.Node.Owner()))
+	waiter, err := w.log.NewWaiter(w.peers())
 	if err == nil {
 		w.waiting[waiter] = struct{}{}
 	}

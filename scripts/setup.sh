@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Go: gcc with the C library's headers (the race
-# detector) and spin (the models). Installs Debian packages when run as root;
+# detector), spin (the models) and qemu-user (arm64 on other machines). Installs Debian packages when run as root;
 # otherwise says what is missing. Building and `make demo` need none of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ missing=()
 command -v gcc >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 command -v spin >/dev/null || missing+=(spin)
+[ "$(uname -m)" = aarch64 ] || command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
 
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then

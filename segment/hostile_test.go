@@ -63,3 +63,15 @@ func scribbleSomewhere(b []byte, rnd *rand.Rand) {
 		scribble(b, sbTurn, sbTurn+8, data[:])
 	}
 }
+
+func TestBellOfASlotThatIsNone(t *testing.T) {
+	s := memory(t, nil)
+	for _, slot := range []int{-1, nodeCount, 1 << 31, 1<<32 - 2} {
+		if s.BellOf(slot) != nil {
+			t.Errorf("slot %d has a bell", slot)
+		}
+	}
+	if s.BellOf(0) == nil || s.BellOf(nodeCount-1) == nil {
+		t.Error("a slot has no bell")
+	}
+}

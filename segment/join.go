@@ -289,3 +289,6 @@ func (n *Node) Abandon() {
 		_ = n.locks.close()
 	}
 }
+
+// Fenced reports whether the node was taken for dead, or has left.
+func (n *Node) Fenced() bool { return word(n.own.Load()) != n.word }

@@ -143,3 +143,34 @@ func TestBurialBelongsToOneKernel(t *testing.T) {
 	}
 	sound(t, h, 0)
 }
+
+// Who looks at a node that its own kernel buries knows as well that it writes no
+// more; if another kernel does, there was only an operator's word.
+func TestDeathIsProvedByTheKernelOfTheNode(t *testing.T) {
+	host, guest := kernels(t)
+	h, g := join(t, host, "host"), join(t, guest, "guest")
+	for _, of := range []*Segment{host, guest} {
+		corpse := join(t, of, "corpse")
+		slot := corpse.Owner().Slot()
+		corpse.Abandon()
+		w := of.load(slot)
+		for _, by := range []*Segment{host, guest} {
+			host.word(slot).Store(uint64(w.with(NodeBurying, by.tag)))
+			for _, n := range []*Node{h, g} {
+				if st := n.Status(corpse.Owner()); st != Dead || n.Proved(corpse.Owner()) != (by == of) {
+					t.Errorf("of kernel %d, buried by %d, seen by %d: %v, proved %v", of.kernel, by.kernel, n.s.kernel, st, n.Proved(corpse.Owner()))
+				}
+			}
+		}
+		host.word(slot).Store(uint64(w.with(NodeFenced, w.tag())))
+		if h.Proved(corpse.Owner()) || g.Proved(corpse.Owner()) {
+			t.Error("an operator's word is no proof")
+		}
+		if err := h.Evict(slot); err != nil {
+			t.Error(err)
+		}
+		if h.Proved(corpse.Owner()) {
+			t.Error("who is gone is not proved dead any more")
+		}
+	}
+}

@@ -144,7 +144,11 @@ func (s *Segment) newLocks() (locks, *os.File, error) {
 func (s *Segment) state() *atomic.Uint64 { return mem.U64(s.b, sbState) }
 func (s *Segment) turn() *atomic.Uint64  { return mem.U64(s.b, sbTurn) }
 
-// BellOf returns the doorbell word of a node slot, of which there are 256.
+// BellOf returns the doorbell word of a node slot, of which there are 256; nil
+// if there is no such slot: who asks has the number from a peer.
 func (s *Segment) BellOf(slot int) *atomic.Uint32 {
+	if slot < 0 || slot >= nodeCount {
+		return nil
+	}
 	return mem.U32(s.b, slotOff(slot)+nodeBell)
 }

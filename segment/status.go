@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/sys"
 )
 
@@ -38,11 +39,20 @@ func (n *Node) Status(o Owner) Status {
 }
 
 // Proved reports whether the death of o, whom Status calls dead, is proved by a
-// lock of this kernel, and not recovered yet: o writes no more. Otherwise an
+// lock of its kernel, and not recovered yet: o writes no more. Otherwise an
 // operator evicted it, or its slot has moved on, and it may be a zombie.
 func (n *Node) Proved(o Owner) bool {
 	w := n.s.load(o.Slot())
-	return w.owner(o.Slot()) == o && (w.state() == NodeLive || w.state() == NodeBurying) && !n.s.evicted(o)
+	if w.owner(o.Slot()) != o {
+		return false
+	}
+	switch w.state() {
+	case NodeLive:
+		return w.tag() == n.s.tag
+	case NodeBurying: // by its own kernel, which saw the lock, or by another
+		return w.tag() == tagOf(mem.U64(n.s.b, slotOff(o.Slot())+nodeKernel).Load())
+	}
+	return false
 }
 
 // StatusOf is Node.Status for who is not a node: it only reads.
@@ -68,6 +78,9 @@ func (s *Segment) ended(o Owner) bool {
 }
 
 func (s *Segment) status(o Owner, lk locks) Status {
+	if s.image {
+		return Dead
+	}
 	slot := o.Slot()
 	for range stubborn {
 		w := s.load(slot)

@@ -13,12 +13,14 @@ import (
 
 func newInfo(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:   "info [TOPIC]",
-		Short: "Show a topic's publishers and subscribers, or the bus and its nodes",
+		Use:   "info [TOPIC | JOURNAL]",
+		Short: "Show a topic, a journal, or the bus and its nodes",
 		Long: `Show everything about a topic: what its parties agreed on, its publishers, its
 subscribers with their lag, what they hold and what they lost, and the memory
-that it takes. Without a topic, show the bus and its nodes. "ringbus io info"
-shows an IO queue.
+that it takes. Or about a journal, as "ringbus journal info" does; if both have
+one name, the topic is shown. Without a name, show the bus and its nodes, and
+whose records make the readers of a journal wait. "ringbus io info" shows an
+IO queue.
 
 Lag is what a subscriber has not passed yet; it says so in steps of up to a
 quarter of the depth. Held is what it holds beyond the message it is at.`,
@@ -35,8 +37,14 @@ quarter of the depth. Held is what it holds beyond the message it is at.`,
 				return g.showBus(bus)
 			}
 			t, ok := bus.Topic(args[0])
-			if !ok {
-				return fmt.Errorf("there is no topic %q on bus %q: \"ringbus ls\" lists those that are there", args[0], g.bus)
+			j, too := bus.Journal(args[0])
+			switch {
+			case !ok && too:
+				return g.showJournal(j)
+			case !ok:
+				return g.noTopic(bus, args[0])
+			case too:
+				fmt.Fprintf(os.Stderr, "ringbus: there is also a journal %q: \"ringbus journal info\" shows it\n", args[0])
 			}
 			return g.showTopic(t)
 		},
@@ -47,10 +55,15 @@ func (g *global) showBus(b inspect.Bus) error {
 	if g.json {
 		return printJSON(b)
 	}
-	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\n",
-		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics))
+	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\njournals %d\n",
+		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics), len(b.Journals))
 	if len(b.Queues) > 0 {
 		fmt.Printf("queues   %d\n", len(b.Queues))
+	}
+	for _, j := range b.Journals {
+		if u, ok := j.Stuck(); ok {
+			fmt.Printf("journal %s: readers wait for %s (process %d, %s), which has not finished its record at position %d\n", j.Name, u.Writer, u.Pid, u.Status, u.Position)
+		}
 	}
 	fmt.Println()
 	return table(os.Stdout, "NODE\tNAME\tPID\tUID\tSTATUS\tJOINED\tAREAS", func(w io.Writer) {

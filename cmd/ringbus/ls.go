@@ -18,9 +18,7 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics and IO queues of the bus, or the buses",
-		Long: `List the topics of the bus, and its IO queues; with --json the topics only
-("ringbus info --json" has all).`,
+		Short: "List the topics, journals and IO queues of the bus, or the buses",
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -29,31 +27,56 @@ func newLs(g *global) *cobra.Command {
 			if buses {
 				return g.listBuses()
 			}
-			return g.listTopics()
+			return g.list()
 		},
 	}
 	c.Flags().BoolVar(&buses, "buses", false, "list the buses of the directory")
 	return c
 }
 
-func (g *global) listTopics() error {
+// listed is what a bus has, as JSON.
+type listed struct {
+	Topics   []inspect.Topic   `json:"topics"`
+	Journals []inspect.Journal `json:"journals"`
+	Queues   []inspect.Queue   `json:"queues"`
+}
+
+func (g *global) list() error {
 	bus, err := g.look()
 	if err != nil {
 		return err
 	}
 	if g.json {
-		return printJSON(bus.Topics)
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Queues})
 	}
-	if len(bus.Topics)+len(bus.Queues) == 0 {
-		fmt.Fprintf(os.Stderr, "no topics on bus %q\n", g.bus)
-		return nil
-	}
+	none := true
 	if len(bus.Topics) > 0 {
+		none = false
 		if err := listTopics(bus.Topics); err != nil {
 			return err
 		}
 	}
-	return listQueues(bus.Queues, len(bus.Topics) > 0)
+	if len(bus.Journals) > 0 {
+		if !none {
+			fmt.Println()
+		}
+		none = false
+		if err := listJournals(bus.Journals); err != nil {
+			return err
+		}
+	}
+	if none && len(bus.Queues) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
+	}
+	return listQueues(bus.Queues, !none)
+}
+
+func listJournals(journals []inspect.Journal) error {
+	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
+		for _, j := range journals {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
+		}
+	})
 }
 
 func listTopics(topics []inspect.Topic) error {

@@ -48,9 +48,16 @@ func run(args []string) int {
 func status(ctx context.Context, err error) int {
 	var sig signalError
 	var u *usageError
+	var told *toldError
+	var other statusError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &told):
+		fmt.Fprintf(os.Stderr, "ringbus: %v\n", err)
+		return int(told.status)
+	case errors.As(err, &other):
+		return int(other)
 	case errors.As(err, &sig), errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
 		return statusSignal + int(sig)
 	case errors.Is(err, syscall.EPIPE): // who reads our output has seen enough
@@ -114,7 +121,7 @@ func missing(bus string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &at) {
 		return err
 	}
-	return fmt.Errorf("there is no bus %q (%s): the first publisher or subscriber makes it; \"ringbus ls --buses\" lists those that are there", bus, at.Path)
+	return fmt.Errorf("there is no bus %q (%s): the first publisher, subscriber or writer makes it; \"ringbus ls --buses\" lists those that are there", bus, at.Path)
 }
 
 // printJSON writes v as one indented object.

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		os.Exit(run(os.Args[1:]))
 	}
-	shmtest.Main(m, nil)
+	shmtest.Main(m, map[string]func([]string) error{"unfinished": unfinishedRole})
 }
 
 // command is one call of ringbus. It is killed when the test ends.

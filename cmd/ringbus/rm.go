@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/segment"
 )
 
@@ -17,7 +17,8 @@ func newRm(g *global) *cobra.Command {
 		Use:   "rm TOPIC... | rm --whole-bus [--force]",
 		Short: "Remove topics, or the bus itself",
 		Long: `Remove topics that nobody has open, and give their memory back. Or remove the
-whole bus with all its topics, and its file.
+whole bus with all its topics and journals, and its file. "ringbus journal rm"
+removes journals.
 
 Nothing ever has to be removed after a crash; this is for what is not wanted
 any more, and for a topic that is to be made anew with another depth or size.`,
@@ -27,7 +28,7 @@ any more, and for a topic that is to be made anew with another depth or size.`,
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case whole && len(args) > 0:
-				return misused(c, "--whole-bus takes no topics: it removes all of them")
+				return misused(c, "--whole-bus takes no topics: it removes all there is")
 			case !whole && len(args) == 0:
 				return misused(c, "say which topics, or --whole-bus")
 			case force && !whole:
@@ -56,7 +57,7 @@ any more, and for a topic that is to be made anew with another depth or size.`,
 			return err
 		},
 	}
-	c.Flags().BoolVar(&whole, "whole-bus", false, "remove the bus itself, with all its topics")
+	c.Flags().BoolVar(&whole, "whole-bus", false, "remove the bus itself, with all its topics and journals")
 	c.Flags().BoolVar(&force, "force", false, "remove a bus that others use (they keep what they have mapped), or a damaged file")
 	return c
 }
@@ -82,16 +83,20 @@ func (g *global) removeBus(force bool) error {
 
 func (g *global) removeTopics(names []string) ([]string, error) {
 	done := []string{}
-	node, err := ringbus.Open(g.bus, &ringbus.Options{Name: g.name, Dir: g.dir, Mode: g.fileMode(), MustExist: true})
+	bus, err := g.look()
 	if err != nil {
-		return done, missing(g.bus, err)
+		return done, err
+	}
+	node, err := g.join()
+	if err != nil {
+		return done, err
 	}
 	var errs []error
 	for _, name := range names {
 		err := node.Remove(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = fmt.Errorf("there is no topic %q on bus %q: \"ringbus ls\" lists those that are there", name, g.bus)
+			err = g.noTopic(bus, name)
 		case errors.Is(err, segment.ErrInUse):
 			err = fmt.Errorf("%w; end that program first", err)
 		}
@@ -100,6 +105,9 @@ func (g *global) removeTopics(names []string) ([]string, error) {
 			continue
 		}
 		done = append(done, name)
+		if _, ok := bus.Journal(name); ok {
+			fmt.Fprintf(os.Stderr, "ringbus: the journal %q stays: \"ringbus journal rm\" removes it\n", name)
+		}
 	}
 	return done, errors.Join(append(errs, node.Close())...)
 }

@@ -42,6 +42,40 @@ func TestWrongUseEndsWithTwo(t *testing.T) {
 		{"rm t --whole-bus", "takes no topics"},
 		{"rm t --force", "--force is for --whole-bus"},
 		{"doctor a b", "one argument"},
+		{"journal", "say what to do: append"},
+		{"journal fly", `no verb "fly"`},
+		{"journal append", "which journal"},
+		{"journal append a b", "one journal at a time"},
+		{"journal append ../a", "component"},
+		{"journal append a --level loud", `"loud" is no level`},
+		{"journal append a --level 99999", "no level"},
+		{"journal append a --keep 0", "no size"},
+		{"journal append a --keep 64G", "32GiB at most"},
+		{"journal append a --when-full wait", "overwrite and reject are"},
+		{"journal append a --key " + strings.Repeat("k", 256), "255 is the limit"},
+		{"journal tail", "which journal"},
+		{"journal tail a b", "one journal at a time"},
+		{"journal tail a -n -1", "negative"},
+		{"journal tail a -n 1 --since 1m", "choose one"},
+		{"journal tail a --since soon", "no time"},
+		{"journal tail a --after x", "invalid argument"},
+		{"journal tail a --raw --json", "choose one"},
+		{"journal tail a --image x --file y", "choose one"},
+		{"journal tail a --image x -f", "nothing follows"},
+		{"journal tail a --file x --hold", "only reads"},
+		{"journal tail a --level loud", "no level"},
+		{"journal level", "which journal"},
+		{"journal level a b c", "a journal and a level"},
+		{"journal level a loud", `"loud" is no level`},
+		{"journal info", "which journal"},
+		{"journal info --image x --file y", "choose one"},
+		{"journal rm", "which journals"},
+		{"journal run", "which journal"},
+		{"journal run -- ls", "which journal"},
+		{"journal run a", "which program"},
+		{"journal run a --", "which program"},
+		{"journal run a ls", "which program"},
+		{"journal run a b -- ls", "one journal at a time"},
 		{"demo --rounds -1", "negative"},
 		{"demo x", "no arguments"},
 		{"version x", "no arguments"},
@@ -52,20 +86,25 @@ func TestWrongUseEndsWithTwo(t *testing.T) {
 
 func TestWhatIsNotThereEndsWithOne(t *testing.T) {
 	dir := shmtest.Dir(t)
-	for _, args := range []string{"ls", "info", "info t", "rm t", "rm --whole-bus", "doctor"} {
+	for _, args := range []string{"ls", "info", "info t", "rm t", "rm --whole-bus", "doctor",
+		"journal tail j", "journal info j", "journal level j", "journal level j warn", "journal rm j"} {
 		call(t, dir, nil, strings.Fields(args)...).status(1).says(`there is no bus "default"`)
 	}
 	call(t, dir, nil, "ls", "--buses").status(0).says("no buses")
 	call(t, dir, strings.NewReader(""), "pub", "t").status(0)
 	call(t, dir, nil, "info", "u").status(1).says(`there is no topic "u"`)
 	call(t, dir, nil, "rm", "u").status(1).says(`there is no topic "u"`)
+	for _, args := range []string{"tail u", "info u", "level u", "level u warn", "rm u"} {
+		call(t, dir, nil, append([]string{"journal"}, strings.Fields(args)...)...).status(1).says(`there is no journal "u" on bus "default": "ringbus ls"`)
+	}
 	tidy(t, dir)
 }
 
 func TestEveryVerbHasHelpWithExamples(t *testing.T) {
 	dir := shmtest.Dir(t)
-	for _, verb := range []string{"pub", "sub", "ls", "info", "rm", "doctor", "demo", "version"} {
-		c := call(t, dir, nil, verb, "--help").status(0)
+	for _, verb := range []string{"pub", "sub", "ls", "info", "rm", "doctor", "demo", "version",
+		"journal", "journal append", "journal run", "journal tail", "journal level", "journal info", "journal rm"} {
+		c := call(t, dir, nil, append(strings.Fields(verb), "--help")...).status(0)
 		if out := c.out.String(); !strings.Contains(out, "Examples:\n") || !strings.Contains(out[strings.Index(out, "Examples:"):], "ringbus "+verb) || !strings.Contains(out, "--bus name") {
 			t.Errorf("help of %s:\n%s", verb, out)
 		}
@@ -100,7 +139,7 @@ func TestListsAsJSON(t *testing.T) {
 	fmt.Fprint(in, "one\ntwo\n")
 	eventually(t, "both came", func() bool { return s.out.String() == "one\ntwo\n" })
 
-	topics := decode[[]inspect.Topic](call(t, dir, nil, "ls", "--json").status(0))
+	topics := decode[listed](call(t, dir, nil, "ls", "--json").status(0)).Topics
 	topic := decode[inspect.Topic](call(t, dir, nil, "info", "a", "--json").status(0))
 	bus := decode[inspect.Bus](call(t, dir, nil, "info", "--json").status(0))
 	if len(topics) != 1 || len(bus.Topics) != 1 || topics[0].Name != "a" || bus.Topics[0].Name != "a" {
@@ -140,7 +179,7 @@ func TestListsAsJSON(t *testing.T) {
 	if len(done.Topics) != 1 || done.Topics[0] != "a" || done.Bus != "" {
 		t.Errorf("removed %+v", done)
 	}
-	if topics := decode[[]inspect.Topic](call(t, dir, nil, "ls", "--json").status(0)); len(topics) != 0 {
+	if topics := decode[listed](call(t, dir, nil, "ls", "--json").status(0)).Topics; len(topics) != 0 {
 		t.Errorf("topics after rm: %+v", topics)
 	}
 	if b := decode[build](call(t, dir, nil, "version", "--json").status(0)); b.Go == "" || b.Platform == "" {
@@ -157,7 +196,7 @@ func TestForPeople(t *testing.T) {
 		"ls --buses": {"BUS", "default", "256 MiB"},
 		"info":       {"memory", "topics   1", "NODE"},
 		"info a/b":   {"depth        256 messages", "PUBLISHER", "closed", "SUBSCRIBER"},
-		"doctor":     {"0 nodes, 1 topics", "clean"},
+		"doctor":     {"0 nodes, 1 topics, 0 journals", "clean"},
 		"version":    {"ringbus ", "go1."},
 	} {
 		out := call(t, dir, nil, strings.Fields(args)...).status(0).out.String()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check.sh: model-check the protocols (fanout.pml, mpsc.pml) with Spin.
+# check.sh: model-check the protocols (fanout.pml, virtq.pml, mpsc.pml) with Spin.
 #
 #   check.sh          a set that takes one to two minutes on two slow cores
 #   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
@@ -166,6 +166,59 @@ full LAT_A REL_B REUSE KILLA PREJOIN D=1 N=3 M=2
 full REL_A PREJOIN KILLPUB RESTART D=1 N=3 M=2
 full REL_A KILLA RECS2 KILLREC PREJOIN D=1 N=3 M=2
 full REL_A REL_B REUSE PREJOIN RINGLAST D=1 N=3 M=2
+model virtq.pml
+# suppression by flags and by event index, split and packed, batches on both sides
+good TSO BATCH=2
+good TSO BATCH=2 EVENT
+good TSO BATCH=2 PACKED
+good TSO BATCH=2 PACKED EVENT
+# indices that wrap, sizes that are no power of two, chains of several descriptors, calls asked for late
+good MOD=8 CHAINS=11 BATCH=2 EVENT
+good SIZE=3 CHAINS=7 BATCH=2 PACKED EVENT
+good SIZE=5 LEN=2 BATCH=2 PACKED EVENT DELAYED TSO
+good SIZE=4 BATCH=3 EVENT DELAYED
+good SIZE=4 BATCH=3 PACKED EVENT DELAYED
+# barriers
+mutant TSO EVENT M_NOKICKBARRIER
+mutant TSO EVENT M_NOCALLBARRIER
+mutant TSO EVENT M_NODEVBARRIER
+mutant TSO EVENT M_NODRVBARRIER
+mutant TSO PACKED EVENT M_NOKICKBARRIER
+mutant TSO PACKED EVENT M_NOCALLBARRIER
+mutant TSO PACKED EVENT M_NODEVBARRIER
+mutant TSO PACKED EVENT M_NODRVBARRIER
+mutant TSO M_NOKICKBARRIER
+mutant TSO PACKED M_NODEVBARRIER
+# the second look; what comes first
+mutant EVENT M_NODEVLOOK
+mutant EVENT M_NODRVLOOK
+mutant EVENT M_EVENTFIRST
+mutant EVENT M_CALLFIRST
+mutant PACKED EVENT M_NODEVLOOK
+mutant PACKED EVENT M_NODRVLOOK
+mutant M_STAYOFF
+# arithmetic
+mutant EVENT BATCH=2 M_EXACT
+mutant EVENT M_EVENTOFF
+mutant PACKED EVENT BATCH=2 M_EXACT
+mutant PACKED EVENT M_EVENTOFF
+mutant PACKED EVENT M_NOWRAP
+# publication
+mutant M_IDXFIRST
+mutant PACKED BATCH=2 M_HEADFIRST
+# the rest, with --full
+full-mutant TSO M_NOCALLBARRIER
+full-mutant TSO M_NODEVBARRIER
+full-mutant TSO M_NODRVBARRIER
+full-mutant TSO PACKED M_NOKICKBARRIER
+full-mutant TSO PACKED M_NOCALLBARRIER
+full-mutant TSO PACKED M_NODRVBARRIER
+full-mutant PACKED EVENT M_EVENTFIRST
+full-mutant PACKED EVENT M_CALLFIRST
+full TSO SIZE=4 CHAINS=7 BATCH=3 EVENT DELAYED
+full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED EVENT DELAYED
+full TSO SIZE=3 CHAINS=8 BATCH=3 PACKED EVENT
+full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED
 model mpsc.pml
 # submit, take, complete, release, hand over; sleeping and waking; cancellation; submitters without a device
 good DEATHS=0

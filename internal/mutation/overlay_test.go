@@ -12,11 +12,25 @@ import (
 	"testing"
 )
 
+// simulated is a package that exists only in overlays.
+const simulated = "internal/simulated/atomic"
+
+// The rings that are broken.
 const (
-	ring = "internal/ring/fanout"
-	// simulated is a package that exists only in overlays.
-	simulated = "internal/simulated/atomic"
+	fanout   ring = "internal/ring/fanout"
+	multilog ring = "internal/ring/multilog"
+	virtq    ring = "internal/ring/virtq"
 )
+
+// ring is a ring's directory.
+type ring string
+
+func (r ring) file(name string) string { return string(r) + "/" + name }
+
+// named puts the name of r's package into a text for it.
+func (r ring) named(text string) string {
+	return strings.Replace(text, "RING", string(r[strings.LastIndexByte(string(r), '/')+1:]), 1)
+}
 
 //go:embed testdata/atomic.txt
 var simulatedAtomic string
@@ -24,16 +38,30 @@ var simulatedAtomic string
 //go:embed testdata/release.txt
 var simulatedRelease string
 
+//go:embed testdata/half.txt
+var simulatedHalf string
+
 //go:embed testdata/memory.txt
 var simulatedMemory string
 
 // plainly is what mutants call in place of an atomic store.
-const plainly = `package fanout
+const plainly = `package RING
 
 import "github.com/ringbus/ringbus/internal/mem"
 
 var plainly = mem.StoreRelease
 `
+
+type change struct{ old, new string }
+
+// mutant is one way to break a ring, and the tests of which one must notice.
+type mutant struct {
+	name     string
+	edge     string // what is broken, by the steps of the ring's model
+	simulate bool   // on simulated memory; else the crash points are enough
+	run      string
+	changes  []change
+}
 
 // files is a set of changed files: contents by path from the repository's root.
 type files map[string]string
@@ -61,13 +89,16 @@ func root(t *testing.T) string {
 }
 
 // simulate puts the simulated memory under the ring.
-func (f files) simulate(t *testing.T) {
+func (f files) simulate(t *testing.T, r ring) {
 	t.Helper()
 	f[simulated+"/atomic.go"] = simulatedAtomic
-	f[ring+"/memory_simulated_test.go"] = simulatedMemory
+	f[r.file("memory_simulated_test.go")] = r.named(simulatedMemory)
 	f["internal/mem/release.go"] = "package mem\n"
+	f["internal/mem/half_amd64_unsafe.go"] = "package mem\n"
+	f["internal/mem/half_arm64_unsafe.go"] = "package mem\n"
+	f["internal/mem/half_cas.go"] = simulatedHalf
 	f["internal/mem/release_tso_unsafe.go"] = simulatedRelease
-	for _, dir := range []string{"internal/mem", "internal/wake", ring} {
+	for _, dir := range []string{"internal/mem", "internal/wake", string(r)} {
 		sources, err := filepath.Glob(filepath.Join(root(t), dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -80,9 +111,9 @@ func (f files) simulate(t *testing.T) {
 }
 
 // change makes c where its old text is, which must be one place of the ring.
-func (f files) change(t *testing.T, c change) {
+func (f files) change(t *testing.T, r ring, c change) {
 	t.Helper()
-	sources, err := filepath.Glob(filepath.Join(root(t), ring, "*.go"))
+	sources, err := filepath.Glob(filepath.Join(root(t), string(r), "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +122,7 @@ func (f files) change(t *testing.T, c change) {
 		if strings.HasSuffix(s, "_test.go") {
 			continue
 		}
-		path := ring + "/" + filepath.Base(s)
+		path := r.file(filepath.Base(s))
 		text := f.read(t, path)
 		if n := strings.Count(text, c.old); n > 0 {
 			count += n
@@ -99,7 +130,7 @@ func (f files) change(t *testing.T, c change) {
 		}
 	}
 	if count != 1 {
-		t.Fatalf("%s has %d times, and should have once:\n%s\nchange the mutant as the code was changed", ring, count, c.old)
+		t.Fatalf("%s has %d times, and should have once:\n%s\nchange the mutant as the code was changed", r, count, c.old)
 	}
 }
 

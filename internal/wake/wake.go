@@ -151,6 +151,7 @@ type Sleeper struct {
 	// every context can be compared.
 	done <-chan struct{}
 	stop func() bool
+	rang chan struct{} // closed when the context's end has rung the bell
 }
 
 // NewSleeper makes a place to sleep on bell b.
@@ -214,24 +215,30 @@ func (s *Sleeper) watch(ctx context.Context) {
 	if s.done == done {
 		return
 	}
-	if s.stop != nil {
-		s.stop()
-		s.stop = nil
-	}
+	s.Forget()
 	s.done = done
 	if done != nil {
-		bell, pool := s.bell, s.pool
-		s.stop = context.AfterFunc(ctx, func() { Ring(bell, pool.node) })
+		bell, pool, rang := s.bell, s.pool, make(chan struct{})
+		s.rang = rang
+		s.stop = context.AfterFunc(ctx, func() {
+			defer close(rang)
+			Ring(bell, pool.node)
+		})
 	}
 }
 
-// Close forgets the context. The sleeper is not used again.
-func (s *Sleeper) Close() {
-	if s.stop != nil {
-		s.stop()
+// Forget forgets the context of the last Sleep: from now on its end does not
+// ring the bell. Who makes a context for one Sleep forgets it before it is
+// cancelled.
+func (s *Sleeper) Forget() {
+	if s.stop != nil && !s.stop() {
+		<-s.rang // nobody touches the bell after this
 	}
 	s.done, s.stop = nil, nil
 }
+
+// Close forgets the context. The sleeper is not used again.
+func (s *Sleeper) Close() { s.Forget() }
 
 func (s *Sleeper) drain() {
 	select {

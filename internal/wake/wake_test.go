@@ -168,6 +168,32 @@ func TestContextEndsASleep(t *testing.T) {
 	}
 }
 
+func TestAContextThatIsForgottenRingsNoBell(t *testing.T) {
+	b := newBus(1)
+	p := b.pool(t, 0)
+	s := p.NewSleeper(b.bell(0), Policy{})
+	for i := range 30000 {
+		ctx, cancel := context.WithCancel(context.Background())
+		s.Prepare()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			cancel() // has a goroutine ring
+			p.Ring(b.bell(0))
+		}()
+		_ = s.Sleep(ctx)
+		s.Forget()
+		<-ended
+		rung := b.bell(0).Word.Load()
+		for range i % 50 {
+			runtime.Gosched()
+		}
+		if b.bell(0).Word.Load() != rung {
+			t.Fatal("it was rung")
+		}
+	}
+}
+
 func TestRingOfABellWithAWildReference(t *testing.T) {
 	b := newBus(1)
 	p := b.pool(t, 0)

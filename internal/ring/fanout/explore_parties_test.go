@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/shmtest/explore"
 	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // world is what the parties of one schedule share: a topic with one lane, and
 // what the checker knows about them.
 type world struct {
-	x     *explorer
+	x     *explore.Explorer
 	rng   *rand.Rand
 	c     Config
 	area  []byte
@@ -68,9 +69,9 @@ var (
 	scratchLane  = mem.Alloc(256 << 10)
 )
 
-func newWorld(x *explorer, c Config) *world {
-	w := &world{x: x, rng: rand.New(rand.NewPCG(x.rng.Uint64(), 7)), dead: map[uint32]bool{}, suspect: map[uint32]bool{}, evicted: map[uint32]bool{}}
-	x.look(func() {
+func newWorld(x *explore.Explorer, c Config) *world {
+	w := &world{x: x, rng: rand.New(rand.NewPCG(x.Rand.Uint64(), 7)), dead: map[uint32]bool{}, suspect: map[uint32]bool{}, evicted: map[uint32]bool{}}
+	x.Look(func() {
 		w.area = scratchLane[:LaneSize(c)]
 		clear(scratchTopic)
 		clear(w.area)
@@ -82,7 +83,7 @@ func newWorld(x *explorer, c Config) *world {
 	})
 	w.sizes = [][]int{{8}, {56}, {112}, {112}, {8, 56, 112}}[w.rng.IntN(5)]
 	w.slow, w.dawdle = 1+w.rng.IntN(6), 1+w.rng.IntN(8)
-	x.watch = w.verify
+	x.Watch = w.verify
 	return w
 }
 
@@ -101,7 +102,7 @@ func try[T any](v T, err error) T {
 // overtaken before it looks again (J3); at the end nobody joins.
 func (w *world) verify() error {
 	for _, s := range append(w.topic.Verify(), w.lane.Verify(w.topic)...) {
-		if w.x.over || !strings.Contains(s, "is not within the lane") {
+		if w.x.Over() || !strings.Contains(s, "is not within the lane") {
 			return errors.New(s)
 		}
 	}
@@ -112,8 +113,8 @@ func (w *world) verify() error {
 func (w *world) ring(b wake.Bell) { b.Word.Add(1) }
 
 // sleepOn sleeps until the bell changes from seen.
-func (p *party) sleepOn(b wake.Bell, seen uint32, why string) {
-	p.sleep(why, func() bool { return b.Word.Load() != seen })
+func sleepOn(p *explore.Party, b wake.Bell, seen uint32, why string) {
+	p.Sleep(why, func() bool { return b.Word.Load() != seen })
 }
 
 // known returns lane 0 if the topic's table has it, as a subscriber finds it.
@@ -139,13 +140,13 @@ func (w *world) message(pos, epoch uint64, size int) []byte {
 
 // kill lets p die at a step of its that the schedule chooses, out of about
 // span; owner is then dead by evidence.
-func (w *world) kill(p *party, owner uint32, span int) {
-	p.killAt = 1 + w.rng.IntN(span)
-	p.atDeath = func() { w.dead[owner] = true }
+func (w *world) kill(p *explore.Party, owner uint32, span int) {
+	p.KillAt = 1 + w.rng.IntN(span)
+	p.AtDeath = func() { w.dead[owner] = true }
 }
 
 // publish is a publisher that sends until position total, and closes.
-func (w *world) publish(p *party, owner uint32, total uint64) {
+func (w *world) publish(p *explore.Party, owner uint32, total uint64) {
 	w.closed = false
 	x, ok := OpenTx(w.topic, w.lane, owner, "pub", 1, 1, w.ring)
 	for !ok {
@@ -154,7 +155,7 @@ func (w *world) publish(p *party, owner uint32, total uint64) {
 			w.topic.Recover(o, false, w.swept, w.ring)
 			w.lane.Bury(o, false)
 		} else {
-			p.x.fail("the lane is taken by %#x, who lives", o)
+			p.X.Fail("the lane is taken by %#x, who lives", o)
 		}
 		x, ok = OpenTx(w.topic, w.lane, owner, "pub", 1, 1, w.ring)
 	}
@@ -162,7 +163,7 @@ func (w *world) publish(p *party, owner uint32, total uint64) {
 	if len(w.pubs) > 0 {
 		last := w.pubs[len(w.pubs)-1]
 		if h := x.Head(); h != last.acked && h != last.tx.head {
-			p.x.fail("head %d after the restart; %d were acknowledged, %d begun", h, last.acked, last.tx.head)
+			p.X.Fail("head %d after the restart; %d were acknowledged, %d begun", h, last.acked, last.tx.head)
 		}
 	}
 	w.pubs = append(w.pubs, pub)
@@ -180,16 +181,16 @@ func (w *world) publish(p *party, owner uint32, total uint64) {
 func (w *world) goesOn() bool { return w.follows && !w.closed }
 
 // send sends one message, or a batch.
-func (w *world) send(p *party, x *Tx, pub *publication, total uint64) {
-	pos, size := x.Head(), w.sizes[p.rng.IntN(len(w.sizes))]
-	switch p.rng.IntN(4) {
+func (w *world) send(p *explore.Party, x *Tx, pub *publication, total uint64) {
+	pos, size := x.Head(), w.sizes[p.Rand.IntN(len(w.sizes))]
+	switch p.Rand.IntN(4) {
 	case 0:
 		if size > InlineSize {
 			d, buf, ok := x.Loan()
 			if !ok {
-				p.x.fail("no descriptor for a loan")
+				p.X.Fail("no descriptor for a loan")
 			}
-			if p.rng.IntN(8) == 0 {
+			if p.Rand.IntN(8) == 0 {
 				copy(buf, w.message(1<<40, pub.epoch, size))
 				x.Return(d)
 				return
@@ -203,8 +204,8 @@ func (w *world) send(p *party, x *Tx, pub *publication, total uint64) {
 	case 1:
 		if w.batch {
 			var msgs [][]byte
-			for i := range min(total-pos, 1+p.rng.Uint64N(4)) {
-				msgs = append(msgs, w.message(pos+i, pub.epoch, w.sizes[p.rng.IntN(len(w.sizes))]))
+			for i := range min(total-pos, 1+p.Rand.Uint64N(4)) {
+				msgs = append(msgs, w.message(pos+i, pub.epoch, w.sizes[p.Rand.IntN(len(w.sizes))]))
 			}
 			for x.SendBatch(msgs, 1) == 0 {
 				w.waitRoom(p, x)
@@ -218,10 +219,10 @@ func (w *world) send(p *party, x *Tx, pub *publication, total uint64) {
 }
 
 // waitRoom waits as a ringbus.Publisher does.
-func (w *world) waitRoom(p *party, x *Tx) {
+func (w *world) waitRoom(p *explore.Party, x *Tx) {
 	for !x.Room() {
 		if w.never {
-			p.x.fail("a publisher that never waits waits at %d", x.Head())
+			p.X.Fail("a publisher that never waits waits at %d", x.Head())
 		}
 		for _, b := range x.Blockers() {
 			switch {
@@ -239,7 +240,7 @@ func (w *world) waitRoom(p *party, x *Tx) {
 			x.Unpark()
 			return
 		}
-		p.sleepOn(x.Bell(), seen, "for room")
+		sleepOn(p, x.Bell(), seen, "for room")
 		x.Unpark()
 	}
 }
@@ -252,12 +253,12 @@ type held struct {
 }
 
 // subscribe is a subscriber; it ends when the lane does, or after most messages.
-func (w *world) subscribe(p *party, owner uint32, mode Mode, records, history, most int) {
-	sub := &subscription{name: p.name, owner: owner, mode: mode}
+func (w *world) subscribe(p *explore.Party, owner uint32, mode Mode, records, history, most int) {
+	sub := &subscription{name: p.Name, owner: owner, mode: mode}
 	w.subs = append(w.subs, sub)
 	s, err := w.topic.Join(owner, mode, records)
 	if err != nil {
-		p.x.fail("join: %v", err)
+		p.X.Fail("join: %v", err)
 	}
 	r := &receiver{w: w, p: p, sub: sub, slot: s, records: make([]Record, records), history: history}
 	r.openLane()
@@ -276,7 +277,7 @@ func (w *world) subscribe(p *party, owner uint32, mode Mode, records, history, m
 // receiver is what a ringbus.Subscriber is, in short.
 type receiver struct {
 	w       *world
-	p       *party
+	p       *explore.Party
 	sub     *subscription
 	slot    *Slot
 	rx      *Rx
@@ -301,7 +302,7 @@ func (r *receiver) openLane() {
 		if w.evicted[r.sub.owner] {
 			panic(errEvicted)
 		}
-		r.p.x.fail("open: %v", err)
+		r.p.X.Fail("open: %v", err)
 	}
 	r.rx = rx
 	history := uint64(r.history)
@@ -315,10 +316,10 @@ func (r *receiver) openLane() {
 	begun := w.begun()
 	high := begun - min(begun, history, w.lane.depth-w.lane.chunk)
 	if at := rx.Next(); !rx.Given() && (at < low || at > high) {
-		r.p.x.fail("begins at %d, not in [%d, %d]", at, low, high)
+		r.p.X.Fail("begins at %d, not in [%d, %d]", at, low, high)
 	}
 	if r.early && rx.Next() != 0 {
-		r.p.x.fail("begins at %d, though it was there before the lane", rx.Next())
+		r.p.X.Fail("begins at %d, though it was there before the lane", rx.Next())
 	}
 	r.sub.start, r.sub.next = rx.Next(), rx.Next()
 	if !rx.Given() {
@@ -358,14 +359,14 @@ func (r *receiver) receive() bool {
 				continue
 			case Evicted:
 				if !r.w.evicted[r.sub.owner] {
-					r.p.x.fail("evicted for no reason")
+					r.p.X.Fail("evicted for no reason")
 				}
 				panic(errEvicted)
 			default:
-				r.p.x.fail("poll at %d: %v, %v", r.rx.Next(), st, r.rx.Err())
+				r.p.X.Fail("poll at %d: %v, %v", r.rx.Next(), st, r.rx.Err())
 			}
 			if r.ended() {
-				w.x.look(func() { r.sub.end = w.lane.head() })
+				w.x.Look(func() { r.sub.end = w.lane.head() })
 				if gap := r.rx.next - r.sub.next; gap > 0 { // a loss that no message tells of
 					r.sub.next += gap
 					r.sub.lost += r.rx.lost
@@ -382,7 +383,7 @@ func (r *receiver) receive() bool {
 		if r.ready() {
 			continue
 		}
-		r.p.sleepOn(bell, seen, "for a message")
+		sleepOn(r.p, bell, seen, "for a message")
 	}
 }
 
@@ -431,8 +432,8 @@ func (r *receiver) poll() Status {
 
 // idle is what a user does with a message.
 func (r *receiver) idle() {
-	for range r.p.rng.IntN(r.w.dawdle) {
-		r.p.x.point("idle")
+	for range r.p.Rand.IntN(r.w.dawdle) {
+		r.p.X.Point("idle")
 	}
 }
 
@@ -447,33 +448,33 @@ func (r *receiver) lent(rec *Record) bool {
 
 // got checks the message in rec.
 func (r *receiver) got(rec *Record) {
-	sub, x := r.sub, r.p.x
+	sub, x := r.sub, r.p.X
 	r.open = append(r.open, held{rec: rec, want: append([]byte(nil), rec.Data...)})
 	if r.w.evicted[sub.owner] {
 		return
 	}
 	n, err := number(rec.Data)
 	if err != nil {
-		x.fail("position %d: %v", rec.Pos, err)
+		x.Fail("position %d: %v", rec.Pos, err)
 	}
 	if n&(1<<48-1) != rec.Pos {
-		x.fail("position %d carries the payload of %d", rec.Pos, n&(1<<48-1))
+		x.Fail("position %d carries the payload of %d", rec.Pos, n&(1<<48-1))
 	}
 	if sub.mode != ModeLatest && !sub.fenced && rec.Lost != 0 {
-		x.fail("reliable, and lost %d", rec.Lost)
+		x.Fail("reliable, and lost %d", rec.Lost)
 	}
 	switch gap := rec.Pos - sub.next; {
 	case sub.mode == ModeLatest && sub.next < sub.told:
 		// What was gone of the history is no loss, what came later is.
 		if told := max(rec.Pos, sub.told) - sub.told; rec.Lost > gap || rec.Lost < told {
-			x.fail("position %d after %d, lost %d; head was %d when it began", rec.Pos, sub.next, rec.Lost, sub.told)
+			x.Fail("position %d after %d, lost %d; head was %d when it began", rec.Pos, sub.next, rec.Lost, sub.told)
 		}
 		sub.untold += gap - rec.Lost
 	case gap != rec.Lost:
-		x.fail("position %d after %d, lost %d", rec.Pos, sub.next, rec.Lost)
+		x.Fail("position %d after %d, lost %d", rec.Pos, sub.next, rec.Lost)
 	}
 	if rec.Pos >= r.w.begun() {
-		x.fail("received %d, which nobody published: head %d", rec.Pos, r.w.begun())
+		x.Fail("received %d, which nobody published: head %d", rec.Pos, r.w.begun())
 	}
 	sub.next = rec.Pos + 1
 	sub.lost += rec.Lost
@@ -486,9 +487,9 @@ func (r *receiver) release(one bool) {
 	for i := 0; i < len(r.open); i++ {
 		h := r.open[i]
 		if !r.w.evicted[r.sub.owner] && string(h.rec.Data) != string(h.want) {
-			r.p.x.fail("the loan of position %d became %d", binary.LittleEndian.Uint64(h.want), binary.LittleEndian.Uint64(h.rec.Data))
+			r.p.X.Fail("the loan of position %d became %d", binary.LittleEndian.Uint64(h.want), binary.LittleEndian.Uint64(h.rec.Data))
 		}
-		if one || r.p.rng.IntN(r.w.slow) == 0 {
+		if one || r.p.Rand.IntN(r.w.slow) == 0 {
 			r.open = append(r.open[:i], r.open[i+1:]...)
 			i--
 			one = false
@@ -508,7 +509,7 @@ func (r *receiver) rejoin() {
 		if r.w.evicted[r.sub.owner] {
 			panic(errEvicted)
 		}
-		r.p.x.fail("rejoin: %v", st)
+		r.p.X.Fail("rejoin: %v", st)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/ringbus/ringbus/internal/shmtest/explore"
 )
 
 // oneOf picks a value by the schedule's seed.
@@ -13,11 +15,11 @@ func oneOf[T any](w *world, of ...T) T { return of[w.rng.IntN(len(of))] }
 
 // small is a lane so short that it wraps soon, with room for holds messages
 // held, and for a fence each of up to three reliable subscribers.
-func small(x *explorer, holds int, depths ...int) *world {
+func small(x *explore.Explorer, holds int, depths ...int) *world {
 	if len(depths) == 0 {
 		depths = []int{1, 2, 4}
 	}
-	d := depths[x.rng.IntN(len(depths))]
+	d := depths[x.Rand.IntN(len(depths))]
 	return newWorld(x, Config{Depth: d, MaxMessage: 112, Holds: holds + 3, Loans: 1})
 }
 
@@ -34,8 +36,8 @@ func (w *world) silent() uint64 {
 	return n
 }
 
-func (w *world) publisher(owner uint32, total uint64) *party {
-	return w.x.add(fmt.Sprintf("pub%x", owner), func(p *party) { w.publish(p, owner, total) })
+func (w *world) publisher(owner uint32, total uint64) *explore.Party {
+	return w.x.Add(fmt.Sprintf("pub%x", owner), func(p *explore.Party) { w.publish(p, owner, total) })
 }
 
 // history is as much as a lane certainly has.
@@ -44,8 +46,8 @@ func (w *world) history() int { return w.rng.IntN(w.c.Depth - w.c.Chunk() + 1) }
 // forever is a subscriber's appetite: until the lane ends.
 const forever = 1 << 30
 
-func (w *world) subscriber(owner uint32, mode Mode, records, history, most int) *party {
-	return w.x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
+func (w *world) subscriber(owner uint32, mode Mode, records, history, most int) *explore.Party {
+	return w.x.Add(fmt.Sprintf("sub%x", owner), func(p *explore.Party) {
 		defer func() {
 			if r := recover(); r != nil && r != errEvicted {
 				panic(r)
@@ -58,14 +60,14 @@ func (w *world) subscriber(owner uint32, mode Mode, records, history, most int) 
 // recoverers are two survivors who both notice owner's death; one may die.
 func (w *world) recoverers(owner uint32) {
 	for i := range 2 {
-		p := w.x.add(fmt.Sprintf("rec%d-%x", i, owner), func(p *party) {
-			p.mayStay = true
-			p.sleep("for a death", func() bool { return w.dead[owner] })
-			p.mayStay = false
+		p := w.x.Add(fmt.Sprintf("rec%d-%x", i, owner), func(p *explore.Party) {
+			p.MayStay(true)
+			p.Sleep("for a death", func() bool { return w.dead[owner] })
+			p.MayStay(false)
 			w.topic.Recover(owner, false, w.swept, w.ring)
 		})
 		if i == 0 && w.rng.IntN(2) == 0 {
-			p.killAt = 1 + w.rng.IntN(12)
+			p.KillAt = 1 + w.rng.IntN(12)
 		}
 	}
 }
@@ -143,7 +145,7 @@ func (w *world) checkLeaks(wrong func(string, ...any)) {
 }
 
 func TestExploreReliable(t *testing.T) {
-	explore(t, 3000, func(x *explorer) func() error {
+	explore.Run(t, 3000, func(x *explore.Explorer) func() error {
 		w := small(x, 3)
 		w.publisher(pubOwner, w.silent())
 		w.subscriber(0x110, oneOf(w, ModeDefault, ModeReliable), 2, 0, forever)
@@ -156,7 +158,7 @@ func TestExploreReliable(t *testing.T) {
 
 // A latest subscriber never holds the publisher back, whatever it holds.
 func TestExploreLatest(t *testing.T) {
-	explore(t, 3000, func(x *explorer) func() error {
+	explore.Run(t, 3000, func(x *explore.Explorer) func() error {
 		w := small(x, 3)
 		w.never = true
 		w.publisher(pubOwner, w.silent())
@@ -168,7 +170,7 @@ func TestExploreLatest(t *testing.T) {
 
 // Both kinds share a lane, and batches are longer than what is written one by one.
 func TestExploreBatches(t *testing.T) {
-	explore(t, 2000, func(x *explorer) func() error {
+	explore.Run(t, 2000, func(x *explore.Explorer) func() error {
 		w := small(x, 4, 4, 8, 16)
 		w.batch = true
 		w.publisher(pubOwner, w.silent())
@@ -181,7 +183,7 @@ func TestExploreBatches(t *testing.T) {
 // Subscribers come and go during traffic, some before the lane is there; none
 // may be missed, and none may leave the publisher asleep.
 func TestExploreJoinAndLeave(t *testing.T) {
-	explore(t, 4000, func(x *explorer) func() error {
+	explore.Run(t, 4000, func(x *explore.Explorer) func() error {
 		w := small(x, 3, 1, 2, 4, 8)
 		w.publisher(pubOwner, w.silent())
 		for i := range 3 {
@@ -194,12 +196,12 @@ func TestExploreJoinAndLeave(t *testing.T) {
 
 // Subscribers come and go, and receive nothing, while the lane is made.
 func TestExploreComeAndGo(t *testing.T) {
-	explore(t, 2000, func(x *explorer) func() error {
+	explore.Run(t, 2000, func(x *explore.Explorer) func() error {
 		w := small(x, 3)
 		w.publisher(pubOwner, uint64(w.c.Depth+1+w.rng.IntN(3)))
 		for i := range 2 {
 			owner := 0x110 + uint32(i)
-			x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
+			x.Add(fmt.Sprintf("sub%x", owner), func(p *explore.Party) {
 				for range 1 + w.rng.IntN(2) {
 					w.subscribe(p, owner, ModeReliable, 1, 0, 0)
 				}
@@ -212,12 +214,12 @@ func TestExploreComeAndGo(t *testing.T) {
 // One that joins again and again, with more history than the lane may have,
 // while the publisher runs: it is never overrun.
 func TestExploreJoin(t *testing.T) {
-	explore(t, 3000, func(x *explorer) func() error {
+	explore.Run(t, 3000, func(x *explore.Explorer) func() error {
 		w := small(x, 4, 1, 2, 4, 8)
 		w.publisher(pubOwner, uint64(3*w.c.Depth+w.rng.IntN(12)))
 		for i := range 2 {
 			owner := 0x110 + uint32(i)
-			x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
+			x.Add(fmt.Sprintf("sub%x", owner), func(p *explore.Party) {
 				for range 3 {
 					w.subscribe(p, owner, oneOf(w, ModeReliable, ModeReliable, ModeLatest), 2, w.rng.IntN(w.c.Depth+1), 1+w.rng.IntN(3))
 				}
@@ -230,7 +232,7 @@ func TestExploreJoin(t *testing.T) {
 // A subscriber dies at any step; two recover it, of whom one may die; another
 // one takes its slot.
 func TestExploreSubscriberDies(t *testing.T) {
-	explore(t, 4000, func(x *explorer) func() error {
+	explore.Run(t, 4000, func(x *explore.Explorer) func() error {
 		w := small(x, 4)
 		w.never = oneOf(w, false, true)
 		modes := []Mode{ModeReliable, ModeLatest}
@@ -240,10 +242,10 @@ func TestExploreSubscriberDies(t *testing.T) {
 		w.publisher(pubOwner, w.ending())
 		w.kill(w.subscriber(0x110, oneOf(w, modes...), 2, w.history(), forever), 0x110, 60)
 		w.recoverers(0x110)
-		w.x.add("next", func(p *party) {
-			p.mayStay = true
-			p.sleep("for a death", func() bool { return w.dead[0x110] && len(w.topic.Subscribers()) == 0 })
-			p.mayStay = false
+		w.x.Add("next", func(p *explore.Party) {
+			p.MayStay(true)
+			p.Sleep("for a death", func() bool { return w.dead[0x110] && len(w.topic.Subscribers()) == 0 })
+			p.MayStay(false)
 			w.subscribe(p, 0x112, oneOf(w, modes...), 2, 0, forever)
 		})
 		return w.check
@@ -253,18 +255,18 @@ func TestExploreSubscriberDies(t *testing.T) {
 // The publisher dies at any step, also while it opens the lane; another one
 // goes on, and may die too.
 func TestExplorePublisherDies(t *testing.T) {
-	explore(t, 5000, func(x *explorer) func() error {
+	explore.Run(t, 5000, func(x *explore.Explorer) func() error {
 		w := small(x, 3, 1, 2, 4, 8, 16)
 		w.batch = oneOf(w, false, true)
 		w.follows = true
 		total := w.ending()
 		w.kill(w.publisher(0x201, total), 0x201, 80)
 		w.recoverers(0x201)
-		follow := func(before, owner uint32, total uint64) *party {
-			return w.x.add(fmt.Sprintf("pub%x", owner), func(p *party) {
-				p.mayStay = true
-				p.sleep("for a death", func() bool { return w.dead[before] })
-				p.mayStay = false
+		follow := func(before, owner uint32, total uint64) *explore.Party {
+			return w.x.Add(fmt.Sprintf("pub%x", owner), func(p *explore.Party) {
+				p.MayStay(true)
+				p.Sleep("for a death", func() bool { return w.dead[before] })
+				p.MayStay(false)
 				w.publish(p, owner, total)
 			})
 		}
@@ -282,15 +284,15 @@ func TestExplorePublisherDies(t *testing.T) {
 
 // The publisher dies and nobody follows: its subscribers see the end.
 func TestExploreLastPublisherDies(t *testing.T) {
-	explore(t, 3000, func(x *explorer) func() error {
+	explore.Run(t, 3000, func(x *explore.Explorer) func() error {
 		w := small(x, 3, 1, 2, 8, 16)
 		w.batch = oneOf(w, false, true)
 		w.kill(w.publisher(0x201, w.ending()), 0x201, 60)
 		w.recoverers(0x201)
 		for i, mode := range []Mode{ModeReliable, ModeLatest} {
 			owner := 0x110 + uint32(i)
-			w.x.add(fmt.Sprintf("sub%x", owner), func(p *party) {
-				p.sleep("for a lane", func() bool { return w.known(0) != nil || w.dead[0x201] })
+			w.x.Add(fmt.Sprintf("sub%x", owner), func(p *explore.Party) {
+				p.Sleep("for a lane", func() bool { return w.known(0) != nil || w.dead[0x201] })
 				if w.known(0) != nil {
 					w.subscribe(p, owner, mode, 1, 0, forever)
 				}
@@ -303,7 +305,7 @@ func TestExploreLastPublisherDies(t *testing.T) {
 // A reliable subscriber is suspect: the publisher fences it wherever it is, and
 // it wakes up, keeps its loans, and comes back.
 func TestExploreFence(t *testing.T) {
-	explore(t, 5000, func(x *explorer) func() error {
+	explore.Run(t, 5000, func(x *explore.Explorer) func() error {
 		// One that comes back with all its records lent, and is fenced again, has
 		// one more descriptor pinned.
 		w := small(x, 4, 1, 2, 4, 8)
@@ -313,12 +315,12 @@ func TestExploreFence(t *testing.T) {
 		p := w.publisher(0x201, total)
 		if w.follows = oneOf(w, false, true); w.follows {
 			if w.kill(p, 0x201, 200); oneOf(w, false, true) {
-				p.killOn, p.killAt = oneOf(w, "fanout.F1", "fanout.F2"), 1+w.rng.IntN(3)
+				p.On, p.KillAt = oneOf(w, "fanout.F1", "fanout.F2"), 1+w.rng.IntN(3)
 			}
-			w.x.add("pub202", func(p *party) {
-				p.mayStay = true
-				p.sleep("for a death", func() bool { return w.dead[0x201] })
-				p.mayStay = false
+			w.x.Add("pub202", func(p *explore.Party) {
+				p.MayStay(true)
+				p.Sleep("for a death", func() bool { return w.dead[0x201] })
+				p.MayStay(false)
 				w.publish(p, 0x202, total+4)
 			})
 		}
@@ -331,18 +333,18 @@ func TestExploreFence(t *testing.T) {
 // An operator evicts a subscriber that is alive, its slot is used again, and
 // what it still does harms nobody else.
 func TestExploreEvict(t *testing.T) {
-	explore(t, 4000, func(x *explorer) func() error {
+	explore.Run(t, 4000, func(x *explore.Explorer) func() error {
 		w := small(x, 4)
 		w.publisher(pubOwner, w.ending()+2)
 		modes := []Mode{ModeReliable, ModeLatest}
 		w.subscriber(0x110, oneOf(w, modes...), 2, 0, forever)
-		w.x.add("operator", func(p *party) {
-			p.mayStay = true
-			p.sleep("for a victim", func() bool {
+		w.x.Add("operator", func(p *explore.Party) {
+			p.MayStay(true)
+			p.Sleep("for a victim", func() bool {
 				return len(w.topic.Subscribers()) > 0 && w.topic.slots.Load() != 0
 			})
-			for range p.rng.IntN(20) {
-				p.x.point("operator")
+			for range p.Rand.IntN(20) {
+				p.X.Point("operator")
 			}
 			w.evicted[0x110] = true
 			w.topic.Recover(0x110, true, w.swept, w.ring)

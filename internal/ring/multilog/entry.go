@@ -15,7 +15,10 @@ type Entry struct {
 	word who
 	hold bool
 	ring func(wake.Bell)
-	seq  uint64 // generation 32, announcements 32: never the same twice
+	seq  uint64 // generation 32, announcements 31, 0: never the same twice
+	told uint64 // where the reader was when it found nothing last
+
+	timed bool // the sleep that was announced last
 }
 
 // Register gives r a place, for the owner that r's peers say. With hold, in
@@ -107,16 +110,20 @@ func (e *Entry) passed(r *Rx) {
 	old := words.cursor.Swap(r.Pos)
 	invariant.Point("multilog.R6")
 	if e.log.waiters.Load() != 0 {
-		e.log.crossed(old, r.Pos, e.ring)
+		e.log.crossed(old, r.Pos, e.log.n/8, e.ring) // not for each record
 	}
 }
 
-// idle is for a reader that finds nothing to read: it wakes the writers that
-// have room, though less than a little more.
-func (e *Entry) idle() {
-	if e.hold && e.log.waiters.Load() != 0 {
-		e.log.wakeWriters(e.ring)
+// idle is for a reader that finds nothing to read: no more of its steps will
+// wake the writers that have room by now.
+func (e *Entry) idle(r *Rx) {
+	if !e.hold || e.told == r.Pos {
+		return
 	}
+	if e.log.waiters.Load() != 0 {
+		e.log.crossed(e.told, r.Pos, 0, e.ring)
+	}
+	e.told = r.Pos
 }
 
 // Report stores what the reader has lost, for inspection.
@@ -126,16 +133,35 @@ func (e *Entry) Report(s Skipped) {
 }
 
 // Asleep is K2: the reader, who has prepared to sleep on its bell, announces
-// it. It must look once more (Ready) before it sleeps.
-func (e *Entry) Asleep(r *Rx) {
+// it. It must look once more (Ready) before it sleeps. timed says that the
+// record it waits for is being written: then it must look again in a while,
+// because its writer may be of another kernel and fall silent. Otherwise
+// whoever writes behind an unfinished record rings it once, so that it learns
+// that there is one.
+func (e *Entry) Asleep(r *Rx) (timed bool) {
 	words := &e.log.readers[e.i]
 	words.cursor.Store(r.Pos)
-	e.seq++
-	words.park.Store(e.seq)
+	e.seq += 2
+	park := e.seq
+	if timed = r.waits(); timed {
+		park |= parkTimed
+	}
+	e.timed = timed
+	words.park.Store(park)
 	invariant.Point("multilog.K2")
 	e.log.alert.Or(1 << e.i) // edge: wake reader (alert | the state word)
 	invariant.Point("multilog.K2a")
+	return timed
 }
+
+// waits reports whether the record at Pos is being written.
+func (r *Rx) waits() bool {
+	w, age := r.log.load(r.Pos)
+	return age == 0 && w.status() == stBusy
+}
+
+// parkTimed in a reader's park word: it will look again, ring for news only.
+const parkTimed = 1
 
 // Awake is K4: takes Asleep back.
 func (e *Entry) Awake() {
@@ -144,14 +170,14 @@ func (e *Entry) Awake() {
 	e.log.alert.And(^uint64(1 << e.i))
 }
 
-// Ready is K3: it reports whether Next would find more than when it returned
-// End or Unfinished.
-func (r *Rx) Ready() bool { return r.log.news(r.Pos) }
+// Ready is K3: it reports whether there is more to find than when the reader's
+// entry fell asleep: what a waker would ring it for.
+func (r *Rx) Ready() bool { return r.log.rings(r.Pos, r.entry.timed) }
 
-// news reports whether a reader at p can go on.
-func (l *Log) news(p uint64) bool {
+// rings reports whether a reader that sleeps at p wants to be rung.
+func (l *Log) rings(p uint64, timed bool) bool {
 	w, age := l.load(p)
-	return age < 0 || age == 0 && w.status() != stBusy
+	return age < 0 || age == 0 && (!timed || w.status() != stBusy)
 }
 
 // wakeReaders rings the sleepers that can go on.
@@ -164,7 +190,11 @@ func (l *Log) wakeReaders(ring func(wake.Bell)) {
 func (l *Log) wakeThese(m uint64, ring func(wake.Bell)) {
 	for ; m != 0; m &= m - 1 {
 		e := &l.readers[bits.TrailingZeros64(m)]
-		if p := e.park.Load(); p != 0 && l.news(e.cursor.Load()) {
+		p := e.park.Load()
+		if p == 0 {
+			continue
+		}
+		if l.rings(e.cursor.Load(), p&parkTimed != 0) {
 			wakeEntry(e, p, ring)
 		}
 	}

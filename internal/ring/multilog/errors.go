@@ -7,9 +7,10 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrFull: readers hold the space (reject mode), or claims of writers that
-	// are stopped leave no run that is long enough.
+	// ErrFull: readers hold the space (reject mode), or see ErrNoRun.
 	ErrFull = errors.New("the journal is full")
+	// ErrNoRun is an ErrFull that no reader can end.
+	ErrNoRun = fmt.Errorf("%w: records of writers that stand still leave no run that is long enough", ErrFull)
 	// ErrLapped: the writer took so long that its space was needed, and the
 	// record is lost; readers count it.
 	ErrLapped = errors.New("the journal went once around while the record was written")

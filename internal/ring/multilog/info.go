@@ -8,6 +8,8 @@ type Info struct {
 	Head, Tail uint64      // positions: of the oldest record; of the next claim
 	Records    uint64      // finished ones between the two
 	Bytes      uint64      // of data in them
+	Oldest     int64       // wall time of the first of them that has one, else 0
+	Newest     int64       // of the last of them that has one
 	Given      uint64      // finished ones before Head, ever
 	GivenBytes uint64      // of data in them
 	Tombs      uint64      // records whose writers died over them, ever
@@ -33,6 +35,7 @@ type ReaderInfo struct {
 	Holds           bool
 	Asleep          bool
 	Position        uint64 // of a reader that does not hold: where it last slept
+	Lag             uint64 // finished records from there on
 	Lost, LostBytes uint64
 }
 
@@ -56,6 +59,11 @@ func (l *Log) Info() (Info, error) {
 			in.Waiting = append(in.Waiting, w.owner())
 		}
 	}
+	for i := range l.states {
+		if w := state(l.states[i].Load()); w.status() == stHole || w.status() == stGone {
+			in.OutOfUse += min(w.cells(), l.max)
+		}
+	}
 	return in, l.survey(&in)
 }
 
@@ -76,17 +84,34 @@ func (l *Log) survey(in *Info) error {
 		}
 		switch w.status() {
 		case stReady:
-			in.Records++
-			in.Bytes += l.length(in.Tail, k)
+			in.count(in.Tail, l.length(in.Tail, k), int64(l.cell(in.Tail, k)[3].Load()))
 		case stBusy:
 			in.Open = append(in.Open, OpenClaim{in.Tail, w.owner(), int(k) * CellSize})
-		case stHole, stGone:
-			in.OutOfUse += k
 		}
 		in.Tail += k
 	}
 	return nil
 }
+
+// count counts the finished record at p.
+func (in *Info) count(p, length uint64, wall int64) {
+	in.Records++
+	in.Bytes += length
+	for i := range in.Readers {
+		if in.Readers[i].Position <= p {
+			in.Readers[i].Lag++
+		}
+	}
+	if wall != 0 {
+		in.Newest = wall
+		if in.Oldest == 0 {
+			in.Oldest = wall
+		}
+	}
+}
+
+// End is the position of the next claim, or one a little before it.
+func (l *Log) End() uint64 { return l.end() }
 
 // CountRefused counts an append that found the log full.
 func (l *Log) CountRefused() { l.refused.Add(1) }
@@ -104,12 +129,32 @@ func (l *Log) Blockers() []uint32 {
 	return out
 }
 
+// Held tells what every owner has in the log: what recovery ends when the owner
+// is dead.
+func (l *Log) Held(tell func(what string, owner uint32)) {
+	for i := range l.states {
+		if w := state(l.states[i].Load()); w.status() == stBusy || w.status() == stHole {
+			tell(fmt.Sprintf("the %v record in cell %d", w.status(), i), w.owner())
+		}
+	}
+	entries := func(kind string, all []entry) {
+		for i := range all {
+			if w := who(all[i].who.Load()); w.state() == whoJoining || w.state() == whoActive {
+				tell(fmt.Sprintf("%s entry %d", kind, i), w.owner())
+			}
+		}
+	}
+	entries("reader", l.readers[:])
+	entries("waiter", l.waiting[:])
+}
+
 // Verify checks the log's invariants (see the package comment) and returns what
 // is wrong, in words. While the log is in use, what moved between two looks is
 // not reported.
 func (l *Log) Verify() []string {
 	var out []string
 	wrong := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	tail := l.tail.Load() // before the claims: it is never beyond the last one
 	r := l.loadRoom()
 	head := r.head()
 	if head < l.n || head > maxHead-l.n {
@@ -142,7 +187,7 @@ func (l *Log) Verify() []string {
 	if l.loadRoom() == r && p > head+l.n {
 		wrong("the claims from %d end at %d, beyond the log", head, p)
 	}
-	if tail := l.tail.Load(); l.loadRoom() == r && tail > l.end() {
+	if l.loadRoom() == r && tail > p {
 		wrong("tail %d is beyond the last claim, which ends at %d", tail, p)
 	}
 	for i := range l.readers {

@@ -190,7 +190,7 @@ func TestBytesOfALog(t *testing.T) {
 	}
 	rx.Entry().Asleep(rx)
 	rx.Entry().Report(Skipped{Lost: 5, LostBytes: 6})
-	w, err := r.log.NewWaiter(0x54321)
+	w, err := r.log.NewWaiter(r.peers(0x54321))
 	must(t, err)
 	w.Asleep(1000)
 	r.log.SetLevel(-1)
@@ -212,7 +212,7 @@ func TestBytesOfALog(t *testing.T) {
 		{"level", u64(0xC0), 0x7FFF},
 		{"alert", u64(0xC8), 1}, {"waiters", u64(0xD0), 1}, {"used", u64(0xD8), 1},
 		{"tombs", u64(0x100), 0}, {"holes", u64(0x108), 0}, {"refused", u64(0x110), 1},
-		{"reader", u64(0x200), 1<<32 | 0x12345<<8 | 0x12}, {"cursor", u64(0x208), 258}, {"park", u64(0x210), 1<<32 | 1},
+		{"reader", u64(0x200), 1<<32 | 0x12345<<8 | 0x12}, {"cursor", u64(0x208), 258}, {"park, timed", u64(0x210), 1<<32 | 1<<1 | 1},
 		{"lost", u64(0x220), 5}, {"lost bytes", u64(0x228), 6},
 		{"waiter", u64(0x2200), 1<<32 | 0x54321<<8 | 2}, {"waiter's park", u64(0x2210), 1<<32 | 1},
 		{"state word of the record", u64(0x4000), 1<<36 | 2<<23 | 0xABCDE<<3 | 2},

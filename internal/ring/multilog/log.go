@@ -39,6 +39,8 @@ const (
 	magic = 0x01_00_4E_52_55_4F_4A_52 // "RJOURN", version 1
 
 	cellWords = CellSize / 8
+
+	maxSlack = 64 // cells
 )
 
 // Status is what is known of a node's life.
@@ -133,7 +135,7 @@ func Open(area []byte) (*Log, error) {
 	n := uint64(c.Cells)
 	l := &Log{
 		config: c, n: n, mask: n - 1, max: c.maxCells(),
-		slack: min(n/16, 64), lag: min(n/16, 256),
+		slack: min(n/16, maxSlack), lag: min(n/16, 256),
 		tail: mem.U64(area, offTail), room: mem.U64(area, offRoom),
 		level: mem.U64(area, offLevel), alert: mem.U64(area, offAlert),
 		waiters: mem.U64(area, offWaiters), used: mem.U64(area, offUsed),

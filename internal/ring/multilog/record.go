@@ -1,10 +1,12 @@
 package multilog
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"sync/atomic"
 	"time"
 
+	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/mem"
 )
 
@@ -24,6 +26,9 @@ type Prefix struct {
 
 // Size is the prefix' size in bytes, which counts towards a record's size.
 func (p *Prefix) Size() int { return len(p.bytes) }
+
+// PrefixSize is the size in bytes of the prefix of the given name and key.
+func PrefixSize(name, key string) int { return (len(name) + len(key) + 7) &^ 7 }
 
 // Set makes p the prefix of the given name and key, which are cut off at
 // [MaxName] and [MaxKey] bytes. It keeps p's memory.
@@ -52,47 +57,100 @@ func (l *Log) Data(c Claim, prefix int) []byte {
 	return b[headerSize+prefix : len(b) : len(b)]
 }
 
+// Fill stores data where Data(c, prefix) is, so that the race detector knows
+// what a reader does that is lapped.
+func (l *Log) Fill(c Claim, prefix int, data []byte) {
+	mem.CopyIn(l.cell(c.Pos, c.cells)[(headerSize+prefix)/8:], data)
+}
+
 // Finish stores all of the record at c but its data, of which there are length
 // bytes in place, and commits it.
 func (t *Tx) Finish(c Claim, h Header, p *Prefix, length int) error {
 	l := t.log
+	if !t.has(c) {
+		return t.yield(c) // its cells may be another's
+	}
 	w := l.cell(c.Pos, c.cells)
-	mem.CopyIn(w[4:], p.bytes)
+	p.copyIn(w[4:])
 	t.stamp(c, w, h, p, length)
 	return t.Commit(c)
 }
+
+// fetch is how many cells ahead a writer asks for.
+const fetch = maxSlack + 16
 
 // Append adds a record with the given data, whole or not at all, and returns
 // its position. now is called once the record has its place, and tells the
 // times of its header, in ns.
 func (t *Tx) Append(data []byte, level int16, now func() (mono, wall int64), p *Prefix) (uint64, error) {
+	l := t.log
 	size := len(p.bytes) + len(data)
-	c, err := t.Reserve(size, size)
-	if err != nil {
-		return 0, err
+	c := Claim{t.hint, cellsFor(size)}
+	if c.cells <= l.max && t.straight(c.Pos, c.cells) {
+		t.claimed(c)
+		if t.peers.Fenced() { // edge: claim, as in Reserve
+			return 0, t.fenced(c)
+		}
+	} else {
+		var err error
+		if c, err = t.Reserve(size, size); err != nil {
+			return 0, err
+		}
 	}
-	h := Header{Level: level}
+	var mono, wall int64
 	if now != nil {
-		h.Mono, h.Wall = now()
+		mono, wall = now()
 	}
-	w := t.log.cell(c.Pos, c.cells)
-	mem.CopyIn(w[4:], p.bytes)
+	// Readers have had the cells for a lap, and W10 waits for every store: it
+	// asks for what comes behind the next that giveUp looks at.
+	mem.PrefetchW(&l.words[(c.Pos+fetch)&l.mask*cellWords])
+	w := l.cell(c.Pos, c.cells)
+	p.copyIn(w[4:])
 	mem.CopyIn(w[4+len(p.bytes)/8:], data)
-	t.stamp(c, w, h, p, len(data))
-	return c.Pos, t.Commit(c)
+	p.header(w, level, mono, wall, len(data))
+	if l.config.Checksum {
+		l.sum(c.Pos, len(p.bytes), len(data))
+	}
+	busy := packState(l.lap(c.Pos), stBusy, t.peers.Me, c.cells)
+	invariant.Point("multilog.W9") // from here on as in Commit
+	if !l.state(c.Pos).CompareAndSwap(uint64(busy), uint64(busy.with(stReady))) {
+		return 0, t.yield(c)
+	}
+	invariant.Point("multilog.W10")
+	l.wakeReaders(t.peers.Ring) // edges: publish, wake reader
+	return c.Pos, nil
 }
 
-// stamp stores the header.
-func (t *Tx) stamp(c Claim, w []atomic.Uint64, h Header, p *Prefix, length int) {
-	mem.StoreRelease(&w[1], uint64(uint16(h.Level))|uint64(p.key)<<16|uint64(p.name)<<24)
-	mem.StoreRelease(&w[2], uint64(h.Mono))
-	mem.StoreRelease(&w[3], uint64(h.Wall))
-	mem.StoreRelease(&w[0], uint64(length)<<32)
-	if t.log.config.Checksum {
-		b := t.log.bytes[t.log.index(c.Pos)*CellSize:]
-		sum := checksum(c.Pos, b[4:headerSize+len(p.bytes)+length])
-		mem.StoreRelease(&w[0], uint64(length)<<32|uint64(sum))
+// copyIn stores p at w. It is a few words most of the time, and a call of copy
+// costs more than they do.
+func (p *Prefix) copyIn(w []atomic.Uint64) {
+	for i := range len(p.bytes) / 8 {
+		mem.StoreRelease(&w[i], binary.LittleEndian.Uint64(p.bytes[8*i:]))
 	}
+}
+
+// stamp stores the header, and the checksum of what lies behind it.
+func (t *Tx) stamp(c Claim, w []atomic.Uint64, h Header, p *Prefix, length int) {
+	p.header(w, h.Level, h.Mono, h.Wall, length)
+	if t.log.config.Checksum {
+		t.log.sum(c.Pos, len(p.bytes), length)
+	}
+}
+
+func (p *Prefix) header(w []atomic.Uint64, level int16, mono, wall int64, length int) {
+	w = w[:4]
+	mem.StoreRelease(&w[0], uint64(length)<<32)
+	mem.StoreRelease(&w[1], uint64(uint16(level))|uint64(p.key)<<16|uint64(p.name)<<24)
+	mem.StoreRelease(&w[2], uint64(mono))
+	mem.StoreRelease(&w[3], uint64(wall))
+}
+
+// sum stores the checksum of the record at p.
+func (l *Log) sum(p uint64, prefix, length int) {
+	i := l.index(p)
+	b := l.bytes[i*CellSize:]
+	crc := checksum(p, b[4:headerSize+prefix+length])
+	mem.StoreRelease(&l.words[i*cellWords], uint64(length)<<32|uint64(crc))
 }
 
 // Record is one record, copied out of the log: it stays what it is until the

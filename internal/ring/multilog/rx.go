@@ -76,30 +76,34 @@ func (l *Log) NewImageRx() *Rx {
 }
 
 // origin is where to look for the oldest record of an image whose room word
-// makes no sense: a lap before the newest that any record tells.
+// makes no sense: the beginning of the lap before the one that, with its
+// predecessor, most records tell.
 func (l *Log) origin() uint64 {
-	newest := uint64(1)
+	laps := make(map[uint64]int)
 	for i := range l.n {
 		w := state(l.states[i].Load())
-		p := w.lap()*l.n + i
-		if w.status() != stReady || w.lap() <= newest {
-			continue
-		}
-		if k, err := l.span(p, w); err == nil && l.plausible(p, k) {
-			newest = w.lap()
+		if l.record(w.lap()*l.n + i) {
+			laps[w.lap()]++
 		}
 	}
-	return max(newest-1, 1) * l.n
+	lap, most := uint64(2), 0
+	for at, n := range laps {
+		if n += laps[at-1]; n > most || n == most && at < lap {
+			lap, most = at, n
+		}
+	}
+	return max(lap-1, 1) * l.n
+}
+
+// record reports whether p is the position of what can be a record.
+func (l *Log) record(p uint64) bool {
+	w, age := l.load(p)
+	k, err := l.span(p, w)
+	return age == 0 && err == nil && w.status() == stReady && l.plausible(p, k)
 }
 
 // Log returns the log that r reads.
 func (r *Rx) Log() *Log { return r.log }
-
-// Waits reports whether the record that Next waits for is being written.
-func (r *Rx) Waits() bool {
-	w, age := r.log.load(r.Pos)
-	return age == 0 && w.status() == stBusy
-}
 
 // burst is how many records Next passes before it returns Busy.
 const burst = 1 << 12
@@ -127,8 +131,14 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 		case age < 0 && !r.image:
 			err = r.jump()
 		case age != 0 || err != nil:
+			if age != 0 {
+				err = nil // never claimed, or a lap ago: no reason to call it garbage
+			}
 			var moved bool
-			if moved, err = r.broken(err); !moved && err == nil {
+			if moved, err = r.broken(err); moved {
+				continue
+			}
+			if err == nil {
 				return End, nil
 			}
 		}
@@ -159,7 +169,7 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 
 func (r *Rx) idle() {
 	if r.entry != nil {
-		r.entry.idle()
+		r.entry.idle(r)
 	}
 }
 
@@ -220,7 +230,7 @@ func (r *Rx) read(rec *Record, k uint64) (bool, error) {
 	invariant.Point("multilog.R3")
 	// R5, edge: claim. If head has passed Pos, somebody may have written over
 	// what was copied. The state word would not tell.
-	if l.loadRoom().head() > r.Pos {
+	if !r.image && l.loadRoom().head() > r.Pos {
 		return false, r.jump()
 	}
 	counted := uint64(min(length, int(k)*CellSize-headerSize)) // as givers-up count it

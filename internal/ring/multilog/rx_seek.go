@@ -96,12 +96,14 @@ func (r *Rx) rewind() error {
 		r.Skipped = Skipped{}
 		if r.image && (err != nil || r.lost()) {
 			r.Pos, r.Seq, r.bytes = l.origin(), 0, 0
+			r.Corrupt++
 			return nil
 		}
 		if err != nil || e == nil || !e.hold {
 			return err
 		}
 		l.readers[e.i].cursor.Store(r.Pos)
+		e.told = r.Pos
 		w := l.loadRoom()
 		invariant.Point("multilog.J2b")
 		// J3, edge: join (the cursor, this | room, cursors, E6). Who looked at the
@@ -115,18 +117,32 @@ func (r *Rx) rewind() error {
 	return &CorruptError{"room word", l.room.Load()}
 }
 
-// lost reports whether nothing is claimed where the oldest record should be,
-// though there are records.
+// lost reports whether the log has records, and none where they should be from
+// the oldest on.
 func (r *Rx) lost() bool {
-	_, age := r.log.load(r.Pos)
-	return age != 0 && r.Pos != r.log.tail.Load()
+	l := r.log
+	for p := range l.n {
+		if l.record(r.Pos + p) {
+			return false
+		}
+	}
+	for i := range l.n {
+		if l.record(state(l.states[i].Load()).lap()*l.n + i) {
+			return true
+		}
+	}
+	return false
 }
 
 // walk passes finished claims while pass says so. It is how a reader finds its
 // place: what it passes is counted as read.
 func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 	l := r.log
-	for end := l.loadRoom().head() + l.n; r.Pos < end; { // whoever appends meanwhile is not chased
+	end := l.loadRoom().head() + l.n // whoever appends meanwhile is not chased
+	if r.image {
+		end = r.Pos + 2*l.n // whatever the room word says
+	}
+	for sealed := 0; r.Pos < end; {
 		w, age := l.load(r.Pos)
 		k, err := l.span(r.Pos, w)
 		switch {
@@ -137,19 +153,33 @@ func (r *Rx) walk(pass func(p, k uint64, w state) bool) error {
 			r.Skipped = Skipped{}
 			continue
 		case r.image && (age != 0 || err != nil):
+			if age != 0 {
+				err = nil
+			}
 			if moved, _ := r.broken(err); !moved {
 				return nil
 			}
 			continue
-		case age > 0 || err != nil || w.status() == stBusy && !r.image:
+		case age > 0 || err != nil:
 			return nil // what is wrong, Next will say
+		case w.status() == stBusy && !r.image:
+			if r.peers.Status(w.owner()) == Alive {
+				return nil
+			}
+			if r.peers.Ring != nil { // else we may only read, and step over it
+				if sealed++; sealed > stubborn {
+					return nil
+				}
+				l.seal(r.peers, r.Pos, w)
+				continue
+			}
 		}
 		size := uint64(0)
 		if w.status() == stReady {
 			size = l.length(r.Pos, k)
 		}
 		more := pass(r.Pos, k, w)
-		if l.loadRoom().head() > r.Pos {
+		if !r.image && l.loadRoom().head() > r.Pos {
 			if err := r.jump(); err != nil {
 				return err
 			}

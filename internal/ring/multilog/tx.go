@@ -46,29 +46,75 @@ func (t *Tx) Reserve(least, most int) (Claim, error) {
 	if least < 0 || most < least || mn > l.max {
 		return Claim{}, &LimitError{"record size in bytes", least, "0 to the journal's limit"}
 	}
-	pos, k, err := t.claim(mn, min(mx, l.max))
-	if err != nil {
-		return Claim{}, err
+	pos, k := t.hint, min(mx, l.max)
+	if !t.straight(pos, k) {
+		var err error
+		if pos, k, err = t.claim(mn, k); err != nil {
+			return Claim{}, err
+		}
 	}
-	t.hint = pos + k
-	t.moveTail(pos + k)
 	c := Claim{pos, k}
+	t.claimed(c)
 	// edge: claim (W7, then what is stored from here on | Rx: bytes, then room).
 	// The CAS is the barrier; this load holds back the stores on arm64 without LSE.
 	if t.peers.Fenced() {
-		_ = t.Abort(c)
-		return Claim{}, ErrFenced
+		return Claim{}, t.fenced(c)
 	}
 	return c, nil
 }
 
+// claimed notes that c was claimed, and is W8: a help for others, and left out
+// most of the time.
+func (t *Tx) claimed(c Claim) {
+	t.hint = c.Pos + c.cells
+	if l := t.log; t.hint >= l.tail.Load()+l.lag {
+		l.moveTail(t.hint)
+	}
+}
+
+// fenced ends the claim of a node that was taken for dead.
+func (t *Tx) fenced(c Claim) error {
+	_ = t.Abort(c)
+	return ErrFenced
+}
+
 func cellsFor(size int) uint64 { return (uint64(size) + headerSize + CellSize - 1) / CellSize }
+
+// straight is W2 to W7 for k cells at pos, where the claim before ended, if no
+// other claim, eviction or hole is in the way: the same steps as in claim,
+// without its cases. It reports whether the claim was made.
+func (t *Tx) straight(pos, k uint64) bool {
+	l := t.log
+	i, lap := pos&l.mask, pos>>l.shift
+	w := state(l.states[i].Load()) // W2
+	age := w.age(lap)
+	if l.tail.Load() > pos || age <= 0 || carried(w, age) || k > l.n-i ||
+		pos < t.head || pos+k > t.head+l.n || // W4: head is this at least
+		k > 1 && t.run(pos, k) < k {
+		return false
+	}
+	invariant.Point("multilog.W6")
+	if !l.states[i].CompareAndSwap(uint64(w), uint64(packState(lap, stBusy, t.peers.Me, k))) { // W7
+		t.failed(pos)
+		return false
+	}
+	invariant.Point("multilog.W7")
+	return true
+}
+
+// failed counts a claim at pos that failed because a rival made one. Else the
+// word was sealed, by ourselves perhaps, or made younger.
+func (t *Tx) failed(pos uint64) {
+	if _, age := t.log.load(pos); age <= 0 {
+		t.Retries++
+	}
+}
 
 // claim is W1 to W7.
 func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 	l := t.log
-	pads := uint64(0)
-	pos = t.hint // W1
+	lost := uint64(0) // cells passed because of claims that stay out of use
+	pos = t.hint      // W1
 	for range 2*l.n + stubborn {
 		w, age := l.load(pos) // W2
 		// tail is loaded after the word: a hint that is half the laps old does not
@@ -102,10 +148,13 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		if st == stPad {
-			if pads += k; pads > l.n {
-				return 0, 0, ErrFull
+		// A pad at the log's end costs a rival's claim each time; what holes cost
+		// is looked at before anything is claimed for it.
+		if st == stHole || st == stGone || st == stPad && l.index(pos+k) != 0 {
+			if lost == 0 && !l.fits(pos, mn) || lost > 2*l.n {
+				return 0, 0, ErrNoRun
 			}
+			lost += k
 		}
 		next := packState(l.lap(pos), st, t.peers.Me, k)
 		if st == stHole || st == stGone {
@@ -114,7 +163,7 @@ func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
 		invariant.Point("multilog.W6")
 		// W7: the claim exists, with its owner.
 		if !l.state(pos).CompareAndSwap(uint64(w), uint64(next)) {
-			t.Retries++
+			t.failed(pos)
 			continue
 		}
 		invariant.Point("multilog.W7")
@@ -150,12 +199,16 @@ func (t *Tx) offer(pos uint64, w state, age int64, mn, mx uint64) (status, uint6
 		t.run(pos, k) // its middle words age as well
 		return w.status(), k, err
 	}
-	k, err := t.makeRoom(pos, min(mn, l.n-l.index(pos)), min(mx, l.n-l.index(pos)))
+	end := l.n - l.index(pos)
+	if end < mn { // a pad, and only if the record fits behind it
+		_, err := t.makeRoom(pos, end+mn, end+mn)
+		return stPad, t.run(pos, end), err
+	}
+	k, err := t.makeRoom(pos, mn, min(mx, end))
 	if err != nil {
 		return 0, 0, err
 	}
-	k = t.run(pos, k)
-	if k < mn {
+	if k = t.run(pos, k); k < mn {
 		return stPad, k, nil
 	}
 	return stBusy, k, nil
@@ -179,9 +232,23 @@ func (t *Tx) run(pos, k uint64) uint64 {
 	return k
 }
 
-// moveTail is W8: a help for others, and left out most of the time.
-func (t *Tx) moveTail(end uint64) {
-	l := t.log
+// fits reports whether the claims that stay out of use leave a run of k cells
+// somewhere, so that none is claimed in vain. pos is the true tail.
+func (l *Log) fits(pos, k uint64) bool {
+	run := uint64(0)
+	for i := uint64(0); i < l.n; i++ {
+		w := state(l.states[i].Load())
+		if age := w.age(l.lap(pos)); (w.status() == stHole || w.status() == stGone) && age >= 0 && age <= 1 {
+			run = 0
+			i += max(w.cells(), 1) - 1
+		} else if run++; run >= k {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Log) moveTail(end uint64) {
 	for range stubborn {
 		tail := l.tail.Load()
 		if end < tail+l.lag {
@@ -219,6 +286,11 @@ func (t *Tx) Abort(c Claim) error {
 		return nil
 	}
 	return t.yield(c)
+}
+
+// has reports whether nobody took the claim away.
+func (t *Tx) has(c Claim) bool {
+	return state(t.log.state(c.Pos).Load()) == packState(t.log.lap(c.Pos), stBusy, t.peers.Me, c.cells)
 }
 
 // yield is W11: the claim was taken away; its owner says that it stores no

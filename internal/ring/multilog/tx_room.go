@@ -33,7 +33,7 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 		need := pos + most - l.n
 		goal := min(need+l.slack, pos)
 		if l.config.Mode == Reject {
-			held := t.held(need)
+			held := l.held(need, t.peers.Status)
 			if held <= head { // W5: held by readers; grant what is there
 				if have := head + l.n - pos; have >= least {
 					return have, nil
@@ -49,10 +49,9 @@ func (t *Tx) makeRoom(pos, least, most uint64) (uint64, error) {
 	return 0, &CorruptError{"room word, which does not stand still", l.room.Load()}
 }
 
-// held is E1: the smallest cursor of the readers that hold. Those that are dead
-// or suspect do not count, if they are in the way of need.
-func (t *Tx) held(need uint64) uint64 {
-	l := t.log
+// held is E1: the smallest cursor of the readers that hold. Those that are not
+// alive do not count, if they are in the way of need.
+func (l *Log) held(need uint64, status func(uint32) Status) uint64 {
 	low := uint64(maxHead)
 	for m := l.used.Load(); m != 0; m &= m - 1 {
 		e := &l.readers[bits.TrailingZeros64(m)]
@@ -61,7 +60,7 @@ func (t *Tx) held(need uint64) uint64 {
 			continue
 		}
 		c := e.cursor.Load()
-		if c < need && t.peers.Status(w.owner()) != Alive {
+		if c < need && status(w.owner()) != Alive {
 			continue
 		}
 		low = min(low, c)
@@ -77,6 +76,13 @@ func (t *Tx) giveUp(r room, need, goal uint64) error {
 	p, records, size := head, uint64(0), uint64(0)
 	for p < goal {
 		x, age := l.load(p) // E2
+		// What nearly all are; the cases below say the same of it.
+		if k := x.cells(); age == 0 && x.status() == stReady && k-1 < l.max && k <= l.n-l.index(p) && p+k-head < l.n {
+			records++
+			size += l.length(p, k)
+			p += k
+			continue
+		}
 		if age != 0 {
 			if p > head {
 				break
@@ -85,7 +91,7 @@ func (t *Tx) giveUp(r room, need, goal uint64) error {
 			case l.loadRoom() != r:
 				return nil // head moved
 			case age > 0:
-				return errAgain // nothing is claimed here: pos is not the true tail
+				return &CorruptError{"tail word", l.tail.Load()} // nothing is claimed here: pos is not the true tail
 			}
 			return &CorruptError{"room word", uint64(r)}
 		}
@@ -93,7 +99,7 @@ func (t *Tx) giveUp(r room, need, goal uint64) error {
 		if err != nil {
 			return err
 		}
-		if p >= need && p > head && (x.status() == stBusy || p+k-head >= l.n) {
+		if p > head && (p >= need && x.status() == stBusy || p+k-head >= l.n) {
 			break // not in the way; and index(head) is not to be that of the new head
 		}
 		if x.status() == stBusy {

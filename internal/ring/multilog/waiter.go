@@ -15,17 +15,19 @@ type Waiter struct {
 	word who
 	seq  uint64 // generation 32, announcements 32: never the same twice
 	need uint64 // the head that it waits for
+
+	peers Peers
 }
 
-// NewWaiter takes a place to sleep for owner.
-func (l *Log) NewWaiter(owner uint32) (*Waiter, error) {
+// NewWaiter takes a place to sleep for the owner that p says.
+func (l *Log) NewWaiter(p Peers) (*Waiter, error) {
 	for i := range MaxWaiters {
 		e := &l.waiting[i]
 		old := who(e.who.Load())
 		if old.state() != whoFree {
 			continue
 		}
-		word := packWho(whoActive, 0, owner, uint64(uint32(old.gen()+1)))
+		word := packWho(whoActive, 0, p.Me, uint64(uint32(old.gen()+1)))
 		invariant.Point("multilog.J4")
 		if !e.who.CompareAndSwap(uint64(old), uint64(word)) {
 			continue
@@ -33,7 +35,7 @@ func (l *Log) NewWaiter(owner uint32) (*Waiter, error) {
 		invariant.Point("multilog.J5")
 		e.park.Store(0)
 		e.bell.Ref.Store(0)
-		return &Waiter{log: l, i: i, word: word, seq: word.gen() << 32}, nil
+		return &Waiter{log: l, i: i, word: word, seq: word.gen() << 32, peers: p}, nil
 	}
 	return nil, ErrNoEntry
 }
@@ -54,19 +56,24 @@ func (w *Waiter) Bell() wake.Bell { return w.log.waiting[w.i].bell }
 func (w *Waiter) Asleep(size int) {
 	l := w.log
 	e := &l.waiting[w.i]
-	tail := l.end()
-	w.need = tail + cellsFor(size)
-	w.need -= min(w.need, l.n)
+	tail, k := l.end(), cellsFor(size)
+	if end := l.n - l.index(tail); k > end {
+		k += end // a pad comes first
+	}
+	w.need = tail + k - min(tail+k, l.n)
 	e.cursor.Store(w.need)
 	w.seq++
 	e.park.Store(w.seq)
 	invariant.Point("multilog.K2w")
 	l.waiters.Or(1 << w.i) // edge: wake writer (waiters | the cursors)
 	invariant.Point("multilog.K2x")
+	// The readers that it waits for may sleep over a claim that is not a record,
+	// or whose writer fell silent, and nobody else may come by.
+	l.wakeReaders(w.peers.Ring)
 }
 
 // Ready is K3: it reports whether readers have passed what the record needs.
-func (w *Waiter) Ready() bool { return w.log.held() >= w.need }
+func (w *Waiter) Ready() bool { return w.log.held(w.need, w.peers.Status) >= w.need }
 
 // Awake is K4: takes Asleep back.
 func (w *Waiter) Awake() {
@@ -92,40 +99,17 @@ func (l *Log) end() uint64 {
 	return p
 }
 
-// crossed rings the writers that waited for a reader to come this far, and a
-// little further, so that they are not woken for each record. Others may be in
-// their way still: each reader rings once as it crosses.
-func (l *Log) crossed(from, to uint64, ring func(wake.Bell)) {
+// crossed rings the writers that waited for a reader to come as far as more
+// beyond what they need. Others may be in their way still: each reader rings
+// once, as it crosses.
+func (l *Log) crossed(from, to, more uint64, ring func(wake.Bell)) {
 	for m := l.waiters.Load(); m != 0; m &= m - 1 {
 		e := &l.waiting[bits.TrailingZeros64(m)]
-		at := e.cursor.Load() + l.n/8
+		at := e.cursor.Load() + more
 		if p := e.park.Load(); p != 0 && from < at && to >= at {
 			wakeEntry(e, p, ring)
 		}
 	}
-}
-
-// wakeWriters rings the writers that all readers have let pass.
-func (l *Log) wakeWriters(ring func(wake.Bell)) {
-	low := l.held()
-	for m := l.waiters.Load(); m != 0; m &= m - 1 {
-		e := &l.waiting[bits.TrailingZeros64(m)]
-		if p := e.park.Load(); p != 0 && low >= e.cursor.Load() {
-			wakeEntry(e, p, ring)
-		}
-	}
-}
-
-// held returns the smallest cursor of the readers that hold.
-func (l *Log) held() uint64 {
-	low := uint64(maxHead)
-	for m := l.used.Load(); m != 0; m &= m - 1 {
-		e := &l.readers[bits.TrailingZeros64(m)]
-		if w := who(e.who.Load()); w.state() == whoActive && w.holds() {
-			low = min(low, e.cursor.Load())
-		}
-	}
-	return low
 }
 
 // ringWaiters rings all writers that sleep: a reader went.

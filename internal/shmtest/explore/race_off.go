@@ -1,5 +1,5 @@
 //go:build invariants && !race
 
-package fanout
+package explore
 
 const raceEnabled = false

@@ -2,18 +2,7 @@
 
 package mutation
 
-type change struct{ old, new string }
-
-// mutant is one way to break the ring, and the tests of which one must notice.
-type mutant struct {
-	name     string
-	edge     string // what is broken, by the steps of docs/models/fanout.md
-	simulate bool   // on simulated memory; else the crash points are enough
-	run      string
-	changes  []change
-}
-
-var mutants = []mutant{
+var fanoutMutants = []mutant{
 	// Publishing.
 	{"P7 plain store", "wake subscriber, pin: no full barrier after the stamp", true,
 		"^TestExplore(Latest|Reliable)$",
