@@ -227,6 +227,7 @@ good DEATHS=0 PLAIN=1
 mutant DEATHS=0 M_PREVAFTER
 mutant DEATHS=0 M_LOOKFIRST
 mutant DEATHS=0 M_NOWAKE
+mutant DEATHS=0 M_NOEXEC
 mutant DEATHS=0 NS=3 CANCELS=1 M_CANCEARLY
 # a death at any step, and recovery that may be cut short at any of its own
 mutant M_INTRFIRST
@@ -234,9 +235,8 @@ mutant M_NOSCAN
 mutant M_REISSUE
 mutant M_FREEINQ
 mutant M_ORDER
-mutant M_NOEXEC
-mutant M_NORING
 # the rest, with --full
+full-mutant M_NORING
 full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_NOTAKEBACK
 full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_LEAVEALONE
 full DEATHS=1
