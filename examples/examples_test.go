@@ -14,6 +14,7 @@ func TestExamplesRun(t *testing.T) {
 	for name, want := range map[string]string{
 		"hello":    "hello, world\n",
 		"zerocopy": "frame 0: 921600 bytes, lost before it: 0\nframe 1: 921600 bytes, lost before it: 0\n",
+		"ioqueue":  "helloworld\n",
 		"typed":    "{X:1.5 Y:2 Heading:0.25}\n",
 		"journal":  `32768 journal {"time":"","level":"INFO","msg":"gripper closed","force":4.2,"part":"A-17"}` + "\n",
 	} {

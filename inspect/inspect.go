@@ -1,6 +1,6 @@
 // Package inspect is a read-only model of a bus: its nodes, its topics and how
 // far each publisher and subscriber is, its journals with their readers and
-// what is being written. It maps the bus without the right to
+// what is being written, and its IO queues. It maps the bus without the right to
 // write and joins nothing, so that it can disturb nobody, and works as well on
 // a file that everybody left.
 //
@@ -47,6 +47,7 @@ type Bus struct {
 	Nodes    []Node    `json:"nodes"`
 	Topics   []Topic   `json:"topics"`
 	Journals []Journal `json:"journals"`
+	Queues   []Queue   `json:"queues"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -70,7 +71,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{},
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{},
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -84,6 +85,8 @@ func Look(seg *segment.Segment) Bus {
 			b.Topics = append(b.Topics, v.topic(a))
 		case segment.KindJournal:
 			b.Journals = append(b.Journals, v.journal(a))
+		case segment.KindQueue:
+			b.Queues = append(b.Queues, v.queue(a))
 		}
 	}
 	return b

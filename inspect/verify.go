@@ -20,8 +20,8 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
-// Verify checks every invariant of the segment and of all topics and journals
-// in it, and returns what is wrong. On a bus in use, only what stays wrong for
+// Verify checks every invariant of the segment and of all topics, journals
+// and IO queues in it, and returns what is wrong. On a bus in use, only what stays wrong for
 // three looks is reported.
 func Verify(seg *segment.Segment) []Problem {
 	var out []Problem
@@ -74,6 +74,8 @@ func verify(seg *segment.Segment) []Problem {
 			c.topic(a)
 		case segment.KindJournal:
 			c.journal(a)
+		case segment.KindQueue:
+			c.queue(a)
 		}
 	}
 	for _, k := range c.orphans() {

@@ -17,6 +17,8 @@ const (
 	KindLane  Kind = 2
 	// KindJournal is the area of a journal.
 	KindJournal Kind = 3
+	// KindQueue is the area of an IO queue.
+	KindQueue Kind = 5
 )
 
 func (k Kind) String() string {
@@ -27,6 +29,8 @@ func (k Kind) String() string {
 		return "lane"
 	case KindJournal:
 		return "journal"
+	case KindQueue:
+		return "ioqueue"
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }

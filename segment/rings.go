@@ -3,6 +3,7 @@ package segment
 import (
 	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
+	"github.com/ringbus/ringbus/internal/ring/mpsc"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/internal/wake"
 )
@@ -26,6 +27,8 @@ func (s *Segment) sweepRings(o Owner) {
 			s.sweepTopic(area, o)
 		case KindJournal:
 			s.sweepJournal(area, o)
+		case KindQueue:
+			s.sweepQueue(area, o)
 		}
 	}
 }
@@ -40,6 +43,13 @@ func (s *Segment) evicted(o Owner) bool {
 func (s *Segment) sweepJournal(area []byte, o Owner) {
 	if l, err := multilog.Open(area); err == nil {
 		l.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	}
+}
+
+// sweepQueue is sweepRings for one IO queue.
+func (s *Segment) sweepQueue(area []byte, o Owner) {
+	if q, err := mpsc.Open(area); err == nil {
+		q.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 	}
 }
 

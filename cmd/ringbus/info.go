@@ -19,7 +19,8 @@ func newInfo(g *global) *cobra.Command {
 subscribers with their lag, what they hold and what they lost, and the memory
 that it takes. Or about a journal, as "ringbus journal info" does; if both have
 one name, the topic is shown. Without a name, show the bus and its nodes, and
-whose records make the readers of a journal wait.
+whose records make the readers of a journal wait. "ringbus io info" shows an
+IO queue.
 
 Lag is what a subscriber has not passed yet; it says so in steps of up to a
 quarter of the depth. Held is what it holds beyond the message it is at.`,
@@ -56,6 +57,9 @@ func (g *global) showBus(b inspect.Bus) error {
 	}
 	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\njournals %d\n",
 		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics), len(b.Journals))
+	if len(b.Queues) > 0 {
+		fmt.Printf("queues   %d\n", len(b.Queues))
+	}
 	for _, j := range b.Journals {
 		if u, ok := j.Stuck(); ok {
 			fmt.Printf("journal %s: readers wait for %s (process %d, %s), which has not finished its record at position %d\n", j.Name, u.Writer, u.Pid, u.Status, u.Position)

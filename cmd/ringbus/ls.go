@@ -18,7 +18,7 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics and journals of the bus, or the buses",
+		Short: "List the topics, journals and IO queues of the bus, or the buses",
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -38,6 +38,7 @@ func newLs(g *global) *cobra.Command {
 type listed struct {
 	Topics   []inspect.Topic   `json:"topics"`
 	Journals []inspect.Journal `json:"journals"`
+	Queues   []inspect.Queue   `json:"queues"`
 }
 
 func (g *global) list() error {
@@ -46,24 +47,33 @@ func (g *global) list() error {
 		return err
 	}
 	if g.json {
-		return printJSON(listed{bus.Topics, bus.Journals})
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Queues})
 	}
-	switch {
-	case len(bus.Topics)+len(bus.Journals) == 0:
-		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
-	case len(bus.Topics) > 0:
+	none := true
+	if len(bus.Topics) > 0 {
+		none = false
 		if err := listTopics(bus.Topics); err != nil {
 			return err
 		}
 	}
-	if len(bus.Journals) == 0 {
-		return nil
+	if len(bus.Journals) > 0 {
+		if !none {
+			fmt.Println()
+		}
+		none = false
+		if err := listJournals(bus.Journals); err != nil {
+			return err
+		}
 	}
-	if len(bus.Topics) > 0 {
-		fmt.Println()
+	if none && len(bus.Queues) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
 	}
+	return listQueues(bus.Queues, !none)
+}
+
+func listJournals(journals []inspect.Journal) error {
 	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
-		for _, j := range bus.Journals {
+		for _, j := range journals {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
 		}
 	})

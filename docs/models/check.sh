@@ -1,5 +1,5 @@
 #!/bin/sh
-# check.sh: model-check the protocols (fanout.pml, virtq.pml) with Spin.
+# check.sh: model-check the protocols (fanout.pml, virtq.pml, mpsc.pml) with Spin.
 #
 #   check.sh          a set that takes one to two minutes on two slow cores
 #   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
@@ -219,6 +219,28 @@ full TSO SIZE=4 CHAINS=7 BATCH=3 EVENT DELAYED
 full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED EVENT DELAYED
 full TSO SIZE=3 CHAINS=8 BATCH=3 PACKED EVENT
 full TSO SIZE=4 CHAINS=7 BATCH=3 PACKED
+model mpsc.pml
+# submit, take, complete, release, hand over; sleeping and waking; cancellation; submitters without a device
+good DEATHS=0
+good DEATHS=0 CANCELS=2
+good DEATHS=0 PLAIN=1
+mutant DEATHS=0 M_PREVAFTER
+mutant DEATHS=0 M_LOOKFIRST
+mutant DEATHS=0 M_NOWAKE
+mutant DEATHS=0 M_NOEXEC
+mutant DEATHS=0 NS=3 CANCELS=1 M_CANCEARLY
+# a death at any step, and recovery that may be cut short at any of its own
+mutant M_INTRFIRST
+mutant M_NOSCAN
+mutant M_REISSUE
+mutant M_FREEINQ
+mutant M_ORDER
+# the rest, with --full
+full-mutant M_NORING
+full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_NOTAKEBACK
+full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_LEAVEALONE
+full DEATHS=1
+full DEATHS=1 REPEAT=1
 SET
 
 echo "$count configurations, $failed not as expected"
