@@ -100,6 +100,9 @@ func TestKillAtEachStep(t *testing.T) {
 		})
 	}
 	for _, p := range invariant.Points() {
+		if strings.HasPrefix(p, "cells.") { // package stream kills there
+			continue
+		}
 		if !hit[p] && !t.Failed() {
 			t.Errorf("no process was killed at %s", p)
 		}

@@ -47,6 +47,9 @@ type Bus struct {
 	Nodes    []Node    `json:"nodes"`
 	Topics   []Topic   `json:"topics"`
 	Journals []Journal `json:"journals"`
+
+	Streams   []Stream   `json:"streams"`
+	Listeners []Listener `json:"listeners"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -70,7 +73,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{},
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Streams: []Stream{}, Listeners: v.listeners(),
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -84,6 +87,10 @@ func Look(seg *segment.Segment) Bus {
 			b.Topics = append(b.Topics, v.topic(a))
 		case segment.KindJournal:
 			b.Journals = append(b.Journals, v.journal(a))
+		case segment.KindStream:
+			if a.Key.Sub == 0 {
+				b.Streams = append(b.Streams, v.stream(a))
+			}
 		}
 	}
 	return b

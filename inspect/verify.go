@@ -74,6 +74,8 @@ func verify(seg *segment.Segment) []Problem {
 			c.topic(a)
 		case segment.KindJournal:
 			c.journal(a)
+		case segment.KindStream:
+			c.stream(a)
 		}
 	}
 	for _, k := range c.orphans() {

@@ -17,6 +17,9 @@ const (
 	KindLane  Kind = 2
 	// KindJournal is the area of a journal.
 	KindJournal Kind = 3
+	// KindStream is the area of a stream; with [Ephemeral] in its sub, of a
+	// listener (no other bit) or of a connection.
+	KindStream Kind = 4
 )
 
 func (k Kind) String() string {
@@ -27,6 +30,8 @@ func (k Kind) String() string {
 		return "lane"
 	case KindJournal:
 		return "journal"
+	case KindStream:
+		return "stream"
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }
@@ -37,6 +42,13 @@ type Key struct {
 	Sub  uint32 // which part: the number of a topic's lane, else 0
 	Name string // as CheckName wants it
 }
+
+// Ephemeral is a bit of a stream key's Sub: the area lasts no longer than somebody has
+// it open. Who closes it removes it ([Area.Drop]); what the dead have left of the
+// kind is removed by recovery.
+const Ephemeral = 1 << 31
+
+func (k Key) ephemeral() bool { return k.Kind == KindStream && k.Sub&Ephemeral != 0 }
 
 func (k Key) String() string {
 	if k.Sub == 0 {

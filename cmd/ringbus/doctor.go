@@ -56,6 +56,7 @@ type health struct {
 	Nodes     int               `json:"nodes"` // that live
 	Topics    int               `json:"topics"`
 	Journals  int               `json:"journals"`
+	Streams   int               `json:"streams"`
 	Found     []inspect.Problem `json:"found"`
 	Dead      []inspect.Node    `json:"dead"` // that were there and not recovered
 	Repaired  []string          `json:"repaired"`
@@ -108,7 +109,7 @@ func (g *global) examine(file string, readOnly bool) (*health, error) {
 }
 
 func (h *health) count(b inspect.Bus) {
-	h.Topics, h.Journals = len(b.Topics), len(b.Journals)
+	h.Topics, h.Journals, h.Streams = len(b.Topics), len(b.Journals), len(b.Streams)
 	for _, n := range b.Nodes {
 		if n.Status == segment.Dead.String() {
 			h.Dead = append(h.Dead, n)
@@ -162,7 +163,7 @@ func (g *global) unreadable(file string, err error) error {
 }
 
 func (h *health) print() {
-	fmt.Printf("%s: %d nodes, %d topics, %d journals\n", h.Path, h.Nodes, h.Topics, h.Journals)
+	fmt.Printf("%s: %d nodes, %d topics, %d journals, %d streams\n", h.Path, h.Nodes, h.Topics, h.Journals, h.Streams)
 	for _, p := range h.Found {
 		fmt.Printf("found     %v\n", p)
 	}

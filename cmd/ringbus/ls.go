@@ -38,6 +38,9 @@ func newLs(g *global) *cobra.Command {
 type listed struct {
 	Topics   []inspect.Topic   `json:"topics"`
 	Journals []inspect.Journal `json:"journals"`
+	Streams  []inspect.Stream  `json:"streams"`
+
+	Listeners []inspect.Listener `json:"listeners"`
 }
 
 func (g *global) list() error {
@@ -46,25 +49,60 @@ func (g *global) list() error {
 		return err
 	}
 	if g.json {
-		return printJSON(listed{bus.Topics, bus.Journals})
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Streams, bus.Listeners})
 	}
-	switch {
-	case len(bus.Topics)+len(bus.Journals) == 0:
-		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
-	case len(bus.Topics) > 0:
-		if err := listTopics(bus.Topics); err != nil {
+	if len(bus.Topics)+len(bus.Journals)+len(bus.Streams)+len(bus.Listeners) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics, journals or streams on bus %q\n", g.bus)
+		return nil
+	}
+	first := true
+	for _, part := range []struct {
+		count int
+		list  func() error
+	}{
+		{len(bus.Topics), func() error { return listTopics(bus.Topics) }},
+		{len(bus.Journals), func() error { return listJournals(bus.Journals) }},
+		{len(bus.Streams), func() error { return listStreams(bus.Streams) }},
+		{len(bus.Listeners), func() error { return listListeners(bus.Listeners) }},
+	} {
+		if part.count == 0 {
+			continue
+		}
+		if !first {
+			fmt.Println()
+		}
+		first = false
+		if err := part.list(); err != nil {
 			return err
 		}
 	}
-	if len(bus.Journals) == 0 {
-		return nil
-	}
-	if len(bus.Topics) > 0 {
-		fmt.Println()
-	}
+	return nil
+}
+
+func listJournals(journals []inspect.Journal) error {
 	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
-		for _, j := range bus.Journals {
+		for _, j := range journals {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
+		}
+	})
+}
+
+func listStreams(streams []inspect.Stream) error {
+	return table(os.Stdout, "STREAM\tWRITER\tREADERS\tGROUPS\tMESSAGES\tMEMORY", func(w io.Writer) {
+		for _, s := range streams {
+			writer := s.Writer
+			if writer == "" {
+				writer = "-"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", s.Name, writer, len(s.Readers), len(s.Groups), s.Messages, human(s.Memory), s.Err)
+		}
+	})
+}
+
+func listListeners(listeners []inspect.Listener) error {
+	return table(os.Stdout, "LISTENER\tNODE\tPID\tCONNECTIONS\tMEMORY", func(w io.Writer) {
+		for _, l := range listeners {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", l.Name, l.Node, l.Pid, l.Connections, human(l.Memory))
 		}
 	})
 }

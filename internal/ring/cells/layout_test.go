@@ -6,7 +6,7 @@ import (
 	"github.com/ringbus/ringbus/internal/mem"
 )
 
-// The offsets of docs/format.md, section 4: what these tests hold fixed is what
+// The offsets of docs/format.md, section 5: what these tests hold fixed is what
 // other programs rely on.
 func TestOffsetsAreThoseOfTheFormat(t *testing.T) {
 	for _, c := range []struct {
