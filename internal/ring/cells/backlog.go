@@ -135,6 +135,11 @@ func (b *Backlog) Hang(i int, owner uint32, index int, gen uint32) bool {
 	return ok
 }
 
+// Waits reports whether the request in place i has no answer yet.
+func (b *Backlog) Waits(i int, owner uint32, index int, gen uint32) bool {
+	return b.entries[i].Load() == request(owner, index, gen)
+}
+
 // Requests calls f for each request, until it returns false.
 func (b *Backlog) Requests(f func(i int, owner uint32, index int, gen uint32) bool) {
 	for i := range b.entries {

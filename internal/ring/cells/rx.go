@@ -225,6 +225,10 @@ func (x *Rx) Release(rec *Record) bool {
 	return true
 }
 
+// Sure reports whether what Poll has handed out was the message's all the time
+// until now: where only a part of it was read, before its Release.
+func (x *Rx) Sure() bool { return x.lapped || x.sure() }
+
 // sure reports whether what was read until now is what was written: the writer
 // has not gone on without us.
 func (x *Rx) sure() bool {

@@ -2,6 +2,7 @@ package cells
 
 import (
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // refresh is R1 to R4: it raises low as far as k more cells need, but never
@@ -166,3 +167,22 @@ func (x *Tx) Sweep() {
 		}
 	}
 }
+
+// HandBack has b's claim claimed again: its reader is suspect, and may find out
+// when it finishes.
+func (x *Tx) HandBack(b Blocker) {
+	if b.Slot >= 0 || b.Owner == 0 {
+		return
+	}
+	v := &x.ring.groups[b.Group]
+	if x.ring.handBack(v, b.Owner) > 0 {
+		v.returned.Add(1)
+		x.ring.wake(x.ring.read, x.bell, "cells.P4")
+	}
+}
+
+// Bell is what is rung to wake x.
+func (x *Tx) Bell() wake.Bell { return x.slot.Bell() }
+
+// Held reports whether the writer's slot is still ours.
+func (x *Tx) Held() bool { return x.slot.Held() }
