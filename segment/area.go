@@ -239,6 +239,25 @@ func (n *Node) removeEntry(i int, gen uint32) error {
 	return ErrInUse
 }
 
+// dropEphemeral closes the ephemeral areas that we still have open, and removes
+// those that nobody else has.
+func (n *Node) dropEphemeral() {
+	n.uses.Lock()
+	var open []int
+	for i, count := range n.uses.count {
+		if count > 0 && n.s.key(i).ephemeral() {
+			open = append(open, i)
+			n.setUse(i, false)
+		}
+	}
+	n.uses.Unlock()
+	for _, i := range open {
+		if e := n.s.entry(i); e.state() == EntryReady {
+			_ = n.remove(i, e)
+		}
+	}
+}
+
 // reap removes the ephemeral areas that nobody has open: the dead have left them.
 func (n *Node) reap() {
 	for i := range entryCount {

@@ -17,6 +17,8 @@ func TestEphemeralAreaLastsAsLongAsItIsOpen(t *testing.T) {
 		{"one is killed, then the other closes", abandon, drop},
 		{"one closes, then the other is killed", drop, abandon},
 		{"both are killed", abandon, abandon},
+		{"both leave without closing it", leave, leave},
+		{"one leaves, the other closes", leave, drop},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			s := memory(t, nil)
@@ -57,3 +59,4 @@ func TestEphemeralAreaLastsAsLongAsItIsOpen(t *testing.T) {
 
 func drop(a *Area, n *Node)    { _ = a.Drop() }
 func abandon(a *Area, n *Node) { n.Abandon() }
+func leave(_ *Area, n *Node)   { _ = n.Leave() }

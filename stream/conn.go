@@ -25,13 +25,12 @@ func (a Addr) String() string { return a.Name }
 
 // Conn is one end of a connection, as net.Conn describes it. Its methods may be
 // called concurrently. It ends with Close, with its node, or with its process:
-// then the other end reads what was written before and gets [ErrPeerDied].
+// then the other end reads what was written before and gets [ErrReset].
 type Conn struct {
 	host   *host.Host
 	area   *segment.Area
 	local  Addr
 	remote Addr
-	peer   string // the other end's node
 
 	rmu   sync.Mutex
 	rx    *cells.Rx
@@ -106,7 +105,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	err := c.rwait.until(nil, func() (bool, error) {
+	err := c.rwait.until(byDeadline, func() (bool, error) {
 		if err := c.mayRead(); err != nil {
 			return false, err
 		}
@@ -161,7 +160,7 @@ func (c *Conn) readEnd() error {
 	case cells.EndClosed:
 		return io.EOF
 	case cells.EndDead:
-		return ErrPeerDied
+		return ErrReset
 	}
 	if err := c.rx.Err(); err != nil {
 		return err
@@ -196,7 +195,7 @@ func (c *Conn) mayWrite() error {
 	}
 	switch gone := c.out.Gone(); {
 	case gone&cells.GoneDead != 0:
-		return ErrPeerDied
+		return ErrReset
 	case gone != 0:
 		return ErrPeerClosed
 	}
@@ -205,7 +204,7 @@ func (c *Conn) mayWrite() error {
 
 // send is Write of a part for which there was no room.
 func (c *Conn) send(part []byte) error {
-	return c.wwait.until(nil, func() (bool, error) {
+	return c.wwait.until(byDeadline, func() (bool, error) {
 		if err := c.mayWrite(); err != nil {
 			return false, err
 		}
@@ -232,14 +231,14 @@ func (c *Conn) CloseWrite() error {
 	c.wwait.wake()
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	c.endWrite()
+	c.endWrite(cells.EndClosed)
 	return nil
 }
 
-func (c *Conn) endWrite() {
+func (c *Conn) endWrite(how int) {
 	if !c.ended {
 		c.ended = true
-		c.tx.End()
+		c.tx.EndAs(how)
 	}
 }
 
@@ -257,7 +256,13 @@ func (c *Conn) CloseRead() error {
 
 // Close ends the connection. What was written before can still be read by the
 // other end; calls that wait return net.ErrClosed.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.close(cells.EndClosed) }
+
+// Abort is Close that the other end is told of by an error, as if this process
+// had died: [ErrReset], after what was written.
+func (c *Conn) Abort() error { return c.close(cells.EndDead) }
+
+func (c *Conn) close(how int) error {
 	if c.closed.Swap(true) {
 		return c.fail("close", net.ErrClosed)
 	}
@@ -267,9 +272,9 @@ func (c *Conn) Close() error {
 	defer c.wmu.Unlock()
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
-	c.endWrite()
+	c.endWrite(how)
 	if !c.shutR.Load() {
-		c.rx.Leave()
+		c.rx.LeaveAs(how)
 	}
 	for _, w := range []*waiter{c.rwait, c.wwait} {
 		w.sleeper.Close()

@@ -30,8 +30,8 @@ var (
 	ErrRefused = errors.New("connection refused: nobody listens")
 	// ErrPeerClosed: the other end of the connection does not read any more.
 	ErrPeerClosed = errors.New("connection closed by the other end")
-	// ErrPeerDied: the process at the other end of the connection is dead.
-	ErrPeerDied = errors.New("connection reset: the other end's process died")
+	// ErrReset: the process at the other end of the connection died, or aborted it.
+	ErrReset = errors.New("connection reset: the other end died, or gave it up")
 )
 
 // ErrWriterDied is what a reader gets, after all that was written, at the end of

@@ -272,7 +272,7 @@ func talk(s *stage, c *stream.Conn) {
 		_ = c.CloseWrite()
 	})
 	_, err := io.Copy(io.Discard, c)
-	if err != nil && !errors.Is(err, stream.ErrPeerDied) {
+	if err != nil && !errors.Is(err, stream.ErrReset) {
 		s.Error(err)
 	}
 	all.Wait()

@@ -51,13 +51,13 @@ func (r *Reader) Read(p []byte) (int, error) {
 // enter begins the next message that has bytes.
 func (r *Reader) enter() error {
 	if r.shared != nil {
-		c, err := r.take(nil)
+		c, err := r.take(byDeadline)
 		if err != nil {
 			return err
 		}
 		r.claim, r.rest, r.late = c, c.rec.A, c.rec.B
 	} else {
-		if err := r.next(nil); err != nil {
+		if err := r.next(byDeadline); err != nil {
 			return err
 		}
 		r.stale = false

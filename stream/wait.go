@@ -15,6 +15,11 @@ import (
 // death or silence rings no bell.
 const suspectPoll = 100 * time.Millisecond
 
+// byDeadline stands, where a context is wanted, for the endpoint's deadline.
+var byDeadline context.Context = &deadlineContext{context.Background()}
+
+type deadlineContext struct{ context.Context }
+
 // waiter is how one direction of an endpoint waits. One goroutine at a time
 // waits; deadlines are set by any.
 type waiter struct {
@@ -34,8 +39,8 @@ func newWaiter(h *host.Host, p wake.Policy, b wake.Bell) *waiter {
 // wake has a wait look again.
 func (w *waiter) wake() { w.host.Pool.Ring(w.bell) }
 
-// until returns when ready says so, or with its error. ctx ends the wait; nil
-// stands for the deadline. announce says that the sleep comes, and whether it
+// until returns when ready says so, or with its error. ctx ends the wait, or
+// the deadline, if it is byDeadline. announce says that the sleep comes, and whether it
 // must be a short one.
 func (w *waiter) until(ctx context.Context, ready func() (bool, error), announce func() (short bool)) error {
 	for spin := w.policy.Begin(); ; {
@@ -71,7 +76,7 @@ func (w *waiter) until(ctx context.Context, ready func() (bool, error), announce
 
 // interrupted says why to wait no longer.
 func (w *waiter) interrupted(ctx context.Context) error {
-	if ctx != nil {
+	if ctx != byDeadline {
 		return ctx.Err()
 	}
 	return w.dl.passed()
@@ -79,7 +84,7 @@ func (w *waiter) interrupted(ctx context.Context) error {
 
 func (w *waiter) sleep(ctx context.Context, short bool) error {
 	own := ctx
-	if ctx == nil {
+	if ctx == byDeadline {
 		var err error
 		if own, err = w.dl.context(); err != nil {
 			w.sleeper.Cancel()
@@ -92,7 +97,7 @@ func (w *waiter) sleep(ctx context.Context, short bool) error {
 		sleep, cancel = context.WithTimeout(own, suspectPoll)
 		defer cancel()
 	}
-	if err := w.sleeper.Sleep(sleep); err != nil && ctx != nil {
+	if err := w.sleeper.Sleep(sleep); err != nil && ctx != byDeadline {
 		return ctx.Err()
 	}
 	return nil // a deadline is looked at again: it may have been moved

@@ -59,7 +59,7 @@ func (w *Writer) Write(b []byte) (int, error) {
 	for n := 0; ; {
 		part := b[n:min(len(b), n+most)]
 		if len(part) > 0 {
-			if err := w.send(nil, part); err != nil {
+			if err := w.send(byDeadline, part); err != nil {
 				return n, err
 			}
 		}
@@ -99,7 +99,7 @@ func (w *Writer) begin(ctx context.Context) error {
 	if w.closed.Load() {
 		return w.err(ErrClosed)
 	}
-	if ctx == nil {
+	if ctx == byDeadline {
 		return w.wait.dl.passed()
 	}
 	return nil

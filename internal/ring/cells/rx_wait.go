@@ -47,3 +47,11 @@ func (x *Rx) Slot() *Slot { return x.slot }
 
 // Leave gives the slot back.
 func (x *Rx) Leave() { x.slot.leave() }
+
+// LeaveAs is Leave that says how: [EndClosed], or as a death would be told.
+func (x *Rx) LeaveAs(how int) {
+	if how == EndDead {
+		x.ring.gone.Or(GoneDead)
+	}
+	x.slot.leave()
+}

@@ -209,14 +209,17 @@ func (x *Tx) Give() {
 
 // End gives the token and the slot back. If no other writer is there, the
 // stream has ended for readers that have read all, until one comes.
-func (x *Tx) End() {
+func (x *Tx) End() { x.EndAs(EndClosed) }
+
+// EndAs is End that says how: [EndClosed], or as a death would be told.
+func (x *Tx) EndAs(how int) {
 	x.Give()
 	r, s := x.ring, x.slot
 	leaving := s.word.with(modeLeaving)
 	r.claims[s.index].CompareAndSwap(uint64(s.word), uint64(leaving)) // E1
 	invariant.Point("cells.E1")
 	s.word = leaving
-	r.markEnd(EndClosed)
+	r.markEnd(how)
 	r.ringSlots(x.bell) // E3
 	invariant.Point("cells.E3")
 	s.leave()
