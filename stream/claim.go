@@ -41,7 +41,6 @@ func (r *Reader) take(ctx context.Context) (*Claim, error) {
 	r.claims.Lock()
 	r.open[c] = struct{}{}
 	r.claims.Unlock()
-	r.stale = false
 	runtime.KeepAlive(r)
 	return c, nil
 }

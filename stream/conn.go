@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/wake"
@@ -298,6 +299,20 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr is the name that was dialed, or the node's that has dialed.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetWait says how Reads and Writes wait from the next one on; without it, they
+// look for 25 µs and then sleep.
+func (c *Conn) SetWait(w ringbus.Wait) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	for _, d := range []*waiter{c.rwait, c.wwait} {
+		d.policy = policy(w)
+		d.sleeper.Close()
+		d.sleeper = c.host.Pool.NewSleeper(d.bell, d.policy)
+	}
+}
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/ringbus/ringbus"
-	"github.com/ringbus/ringbus/inspect"
+	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/segment"
 	"github.com/ringbus/ringbus/stream"
@@ -83,9 +83,45 @@ func (s *stage) sound(n *ringbus.Node) {
 	if _, err := n.Recover(); err != nil {
 		s.Fatal(err)
 	}
-	for _, p := range inspect.Verify(n.Segment()) {
+	seg := n.Segment()
+	for _, p := range seg.Verify() {
 		s.Error(p)
 	}
+	live := make(map[uint32]bool)
+	for _, m := range seg.Nodes() {
+		live[uint32(m.Owner)] = true
+	}
+	for _, r := range rings(seg) {
+		for _, w := range r.Verify() {
+			s.Error(w)
+		}
+		in := r.Inspect()
+		if in.Writer != 0 && !live[in.Writer] {
+			s.Error("the token belongs to nobody")
+		}
+		for _, x := range in.Slots {
+			if !live[x.Owner] {
+				s.Errorf("slot %d belongs to nobody", x.Slot)
+			}
+		}
+	}
+}
+
+// rings lists the rings of all streams and connections.
+func rings(seg *segment.Segment) (out []*cells.Ring) {
+	for _, a := range seg.Areas() {
+		b, err := seg.AreaBytes(a.Index, a.Gen)
+		if err != nil || a.Key.Kind != segment.KindStream {
+			continue
+		}
+		if r, err := cells.Open(b); err == nil {
+			out = append(out, r)
+		}
+		if c, err := cells.OpenConn(b); err == nil {
+			out = append(out, c.Rings[:]...)
+		}
+	}
+	return out
 }
 
 // readAll reads messages until the stream ends, and checks that none is torn,
@@ -244,8 +280,10 @@ func judgeShared(s *stage, start func() *shmtest.Proc) {
 	case err := <-done:
 		s.check(err)
 	case <-time.After(shmtest.Deadline / 2):
-		bus := inspect.Look(n.Segment())
-		s.Fatalf("stuck: %+v", bus.Streams)
+		for _, r := range rings(n.Segment()) {
+			s.Errorf("stuck: %+v", r.Inspect())
+		}
+		s.FailNow()
 	}
 	for i := range 3 * victimLines {
 		switch {

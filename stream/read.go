@@ -60,7 +60,6 @@ func (r *Reader) enter() error {
 		if err := r.next(byDeadline); err != nil {
 			return err
 		}
-		r.stale = false
 		r.rest, r.late = r.rec.A, r.rec.B
 	}
 	if r.within = len(r.rest) > 0; !r.within { // an empty message

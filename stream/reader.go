@@ -36,7 +36,8 @@ type Reader struct {
 	claim  *Claim // the one that Read is in
 	claims sync.Mutex
 	open   map[*Claim]struct{} // under claims
-	stale  bool                // the stream had ended already when we came, and we read nothing
+	stale  bool                // the stream had ended already when we came:
+	since  uint64              // there
 	lost   atomic.Uint64
 	closed atomic.Bool
 }
@@ -62,6 +63,7 @@ func NewReader(node *ringbus.Node, name string, o *ReaderOptions) (*Reader, erro
 		_ = p.area.Close()
 		return nil, err
 	}
+	r.since = r.ring.Published()
 	r.stale = r.ended() != 0
 	r.wait = newWaiter(p.host, policy(o.Wait), bell)
 	if err := r.host.Add(r); err != nil {
@@ -153,7 +155,7 @@ func (r *Reader) Receive(ctx context.Context) (Message, error) {
 			return Message{}, err
 		}
 	}
-	r.lent, r.stale = true, false
+	r.lent = true
 	if r.rec.Lost > 0 {
 		r.countLost(r.rec.Lost)
 	}
@@ -212,7 +214,7 @@ func (r *Reader) over() error {
 	if how == 0 {
 		return nil
 	}
-	if r.stale { // a former writer's end
+	if r.stale && r.ring.Published() == r.since { // a former writer's end
 		return nil
 	}
 	if r.rx != nil {

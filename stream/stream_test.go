@@ -342,8 +342,26 @@ func TestFormerWritersEndIsNoEnd(t *testing.T) {
 	if b := <-got; b != "new<nil>" {
 		t.Errorf("%q", b)
 	}
+	// Nor for the readers of a group, and then it ends for those as well that got nothing.
+	s.check(r.Close())
+	var group [2]*stream.Reader
+	for i := range group {
+		group[i] = s.reader(n, &stream.ReaderOptions{Group: "g"})
+	}
+	w = s.writer(n, nil)
+	s.check(w.Send(s.ctx, []byte("!")))
+	s.check(w.Close())
+	text := ""
+	for _, g := range group {
+		b, err := io.ReadAll(g)
+		s.check(err)
+		text += string(b)
+	}
+	if text != "!" {
+		t.Errorf("the group read %q", text)
+	}
 	late := s.reader(n, &stream.ReaderOptions{Oldest: true})
-	if b, err := io.ReadAll(late); string(b) != "oldnew" || err != nil {
+	if b, err := io.ReadAll(late); string(b) != "oldnew!" || err != nil {
 		t.Errorf("%q %v", b, err)
 	}
 }
