@@ -278,8 +278,7 @@ func (c *Conn) close(how int) error {
 		c.rx.LeaveAs(how)
 	}
 	for _, w := range []*waiter{c.rwait, c.wwait} {
-		w.sleeper.Close()
-		w.dl.close()
+		w.close()
 	}
 	c.host.Remove(c)
 	return c.area.Drop()

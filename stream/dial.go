@@ -120,7 +120,7 @@ func ask(ctx context.Context, h *host.Host, log *cells.Backlog, listener uint32,
 		place, ok = log.Dial(me, area.Index(), area.Gen(), h.Pool.Ring)
 	}
 	w := newWaiter(h, wake.Policy{}, log.Caller(place))
-	defer w.sleeper.Close()
+	defer w.close()
 	err := w.until(ctx, func() (bool, error) {
 		if pair.Accepted() != 0 {
 			return true, nil

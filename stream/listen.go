@@ -189,7 +189,7 @@ func (l *Listener) Close() error {
 	for len(l.queue) > 0 {
 		_ = (<-l.queue).Close()
 	}
-	l.wait.sleeper.Close()
+	l.wait.close()
 	l.host.Remove(l)
 	return l.area.Drop()
 }

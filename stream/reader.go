@@ -276,8 +276,7 @@ func (r *Reader) end() {
 		r.shared.Leave()
 	}
 	if r.wait != nil {
-		r.wait.sleeper.Close()
-		r.wait.dl.close()
+		r.wait.close()
 	}
 	_ = r.area.Close()
 }

@@ -28,6 +28,9 @@ type waiter struct {
 	sleeper *wake.Sleeper
 	bell    wake.Bell
 	dl      deadline
+
+	mu    sync.Mutex
+	ended bool // the bell is others' memory now
 }
 
 func newWaiter(h *host.Host, p wake.Policy, b wake.Bell) *waiter {
@@ -37,7 +40,23 @@ func newWaiter(h *host.Host, p wake.Policy, b wake.Bell) *waiter {
 }
 
 // wake has a wait look again.
-func (w *waiter) wake() { w.host.Pool.Ring(w.bell) }
+func (w *waiter) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.host.Pool.Ring(w.bell)
+	}
+}
+
+// close ends the waiter, in which nobody waits any more, before its bell's
+// memory is given up.
+func (w *waiter) close() {
+	w.sleeper.Close()
+	w.dl.close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+}
 
 // until returns when ready says so, or with its error. ctx ends the wait, or
 // the deadline, if it is byDeadline. announce says that the sleep comes, and whether it
@@ -96,6 +115,7 @@ func (w *waiter) sleep(ctx context.Context, short bool) error {
 		var cancel context.CancelFunc
 		sleep, cancel = context.WithTimeout(own, suspectPoll)
 		defer cancel()
+		defer w.sleeper.Forget()
 	}
 	if err := w.sleeper.Sleep(sleep); err != nil && ctx != byDeadline {
 		return ctx.Err()
@@ -112,10 +132,15 @@ type deadline struct {
 	at     time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
+	closed bool
 }
 
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return
+	}
 	if d.cancel != nil {
 		d.cancel()
 	}
@@ -161,5 +186,5 @@ func (d *deadline) close() {
 	if d.cancel != nil {
 		d.cancel()
 	}
-	d.ctx, d.cancel = nil, nil
+	d.ctx, d.cancel, d.closed = nil, nil, true
 }

@@ -241,7 +241,6 @@ func (w *Writer) end() {
 		w.lent.end()
 	}
 	w.tx.End()
-	w.wait.sleeper.Close()
-	w.wait.dl.close()
+	w.wait.close()
 	_ = w.area.Close()
 }
