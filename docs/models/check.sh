@@ -243,7 +243,6 @@ full LAP NOGROUP MSGS=2 DEATHS=1
 full EVICT BCAST NOGROUP MSGS=2 DEATHS=1
 full ONEW DEATHS=1
 full ONEW DEATHS=1 EVICT
-full BCAST MSGS=1 DEATHS=1
 SET
 
 echo "$count configurations, $failed not as expected"
