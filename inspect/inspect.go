@@ -48,6 +48,9 @@ type Bus struct {
 	Topics   []Topic   `json:"topics"`
 	Journals []Journal `json:"journals"`
 	Queues   []Queue   `json:"queues"`
+
+	Streams   []Stream   `json:"streams"`
+	Listeners []Listener `json:"listeners"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -71,7 +74,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{},
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{}, Streams: []Stream{}, Listeners: v.listeners(),
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -87,6 +90,10 @@ func Look(seg *segment.Segment) Bus {
 			b.Journals = append(b.Journals, v.journal(a))
 		case segment.KindQueue:
 			b.Queues = append(b.Queues, v.queue(a))
+		case segment.KindStream:
+			if a.Key.Sub == 0 {
+				b.Streams = append(b.Streams, v.stream(a))
+			}
 		}
 	}
 	return b

@@ -76,6 +76,8 @@ func verify(seg *segment.Segment) []Problem {
 			c.journal(a)
 		case segment.KindQueue:
 			c.queue(a)
+		case segment.KindStream:
+			c.stream(a)
 		}
 	}
 	for _, k := range c.orphans() {

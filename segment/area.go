@@ -55,6 +55,20 @@ func (a *Area) Close() error {
 	return nil
 }
 
+// Drop is Close of an area whose key is [Ephemeral]: it is removed, unless
+// somebody else has it open, who then will.
+func (a *Area) Drop() error {
+	if a.closed.Swap(true) {
+		return nil
+	}
+	a.n.drop(a.i)
+	err := a.n.removeEntry(a.i, a.gen)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInUse) {
+		return nil
+	}
+	return err
+}
+
 // errRetry says that an entry changed while it was being opened.
 var errRetry = errors.New("entry changed")
 
@@ -172,23 +186,87 @@ func (n *Node) Remove(key Key) error {
 			pause(0)
 			continue
 		}
-		mine := e.with(EntryRemoving, n.owner)
-		if !n.s.turnEntry(i, e, mine) { // edge: use (a full barrier)
-			continue
+		if err := n.remove(i, e); !errors.Is(err, errRetry) {
+			if err != nil {
+				return fmt.Errorf("remove %v: %w", key, err)
+			}
+			return nil
 		}
-		invariant.Point("segment.remove.removing")
-		if err := n.unused(i); err != nil {
-			n.s.turnEntry(i, mine, e.with(EntryReady, Nobody))
-			return fmt.Errorf("remove %v: %w", key, err)
-		}
-		if !n.s.turnEntry(i, mine, e.with(EntryFreeing, n.owner)) {
-			return fmt.Errorf("remove %v: %w", key, ErrFenced)
-		}
-		invariant.Point("segment.remove.freeing")
-		n.s.freeEntry(i, e.with(EntryFreeing, n.owner), n.f)
-		return nil
 	}
 	return fmt.Errorf("remove %v: %w: others are creating or removing it", key, ErrInUse)
+}
+
+// remove removes entry i, which was found READY as e; errRetry if it was not
+// any more.
+func (n *Node) remove(i int, e entry) error {
+	mine := e.with(EntryRemoving, n.owner)
+	if !n.s.turnEntry(i, e, mine) { // edge: use (a full barrier)
+		return errRetry
+	}
+	invariant.Point("segment.remove.removing")
+	if err := n.unused(i); err != nil {
+		n.s.turnEntry(i, mine, e.with(EntryReady, Nobody))
+		return err
+	}
+	if !n.s.turnEntry(i, mine, e.with(EntryFreeing, n.owner)) {
+		return ErrFenced
+	}
+	invariant.Point("segment.remove.freeing")
+	n.s.freeEntry(i, e.with(EntryFreeing, n.owner), n.f)
+	return nil
+}
+
+// removeEntry removes the area in entry i if it is still of the given generation.
+func (n *Node) removeEntry(i int, gen uint32) error {
+	if err := n.begin(); err != nil {
+		return err
+	}
+	defer n.end()
+	for range lookupTries {
+		e := n.s.entry(i)
+		switch {
+		case e.gen() != gen || e.state() != EntryReady && e.state() != EntryRemoving:
+			return fs.ErrNotExist
+		case e.state() == EntryRemoving:
+			n.unstick(i, e)
+			pause(0)
+		default:
+			if err := n.remove(i, e); !errors.Is(err, errRetry) {
+				return err
+			}
+		}
+	}
+	return ErrInUse
+}
+
+// dropEphemeral closes the ephemeral areas that we still have open, and removes
+// those that nobody else has.
+func (n *Node) dropEphemeral() {
+	n.uses.Lock()
+	var open []int
+	for i, count := range n.uses.count {
+		if count > 0 && n.s.key(i).ephemeral() {
+			open = append(open, i)
+			n.setUse(i, false)
+		}
+	}
+	n.uses.Unlock()
+	for _, i := range open {
+		if e := n.s.entry(i); e.state() == EntryReady {
+			_ = n.remove(i, e)
+		}
+	}
+}
+
+// reap removes the ephemeral areas that nobody has open: the dead have left them.
+func (n *Node) reap() {
+	for i := range entryCount {
+		e := n.s.entry(i)
+		if e.state() != EntryReady || !n.s.key(i).ephemeral() || n.s.used(i) {
+			continue
+		}
+		_ = n.remove(i, e) // who opens it meanwhile keeps it
+	}
 }
 
 // unused returns an error that names a node that uses entry i, unless there is

@@ -160,6 +160,7 @@ func (n *Node) recoverAll() {
 	for i := range entryCount {
 		n.adopt(i, &r)
 	}
+	n.reap()
 }
 
 // commit moves the turn from t to our pending entry e. If it could, no other

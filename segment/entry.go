@@ -17,6 +17,9 @@ const (
 	KindLane  Kind = 2
 	// KindJournal is the area of a journal.
 	KindJournal Kind = 3
+	// KindStream is the area of a stream; with [Ephemeral] in its sub, of a
+	// listener (no other bit) or of a connection.
+	KindStream Kind = 4
 	// KindQueue is the area of an IO queue.
 	KindQueue Kind = 5
 )
@@ -29,6 +32,8 @@ func (k Kind) String() string {
 		return "lane"
 	case KindJournal:
 		return "journal"
+	case KindStream:
+		return "stream"
 	case KindQueue:
 		return "ioqueue"
 	}
@@ -41,6 +46,13 @@ type Key struct {
 	Sub  uint32 // which part: the number of a topic's lane, else 0
 	Name string // as CheckName wants it
 }
+
+// Ephemeral is a bit of a stream key's Sub: the area lasts no longer than somebody has
+// it open. Who closes it removes it ([Area.Drop]); what the dead have left of the
+// kind is removed by recovery.
+const Ephemeral = 1 << 31
+
+func (k Key) ephemeral() bool { return k.Kind == KindStream && k.Sub&Ephemeral != 0 }
 
 func (k Key) String() string {
 	if k.Sub == 0 {

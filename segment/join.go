@@ -270,6 +270,7 @@ func (n *Node) Leave() error {
 	}
 	n.ops.Wait()
 	invariant.Point("segment.leave.started")
+	n.dropEphemeral()
 	n.burial.Lock()
 	defer n.burial.Unlock()
 	mine := n.s.bury(n.slot, n.word, n.f, new(Report))

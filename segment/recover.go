@@ -36,6 +36,7 @@ func (n *Node) Recover() (Report, error) {
 	for i := range entryCount {
 		n.adopt(i, &r)
 	}
+	n.reap()
 	table := n.s.blockTable()
 	for b := range table {
 		if table[b].Load() != 0 && n.s.free(&table[b]) {
@@ -79,21 +80,28 @@ func (n *Node) recoverOwner(o Owner) bool {
 }
 
 // recoverSlot recovers whoever was in the slot, if it is dead by evidence and
-// nobody else does so.
+// nobody else does so, and then what nobody has open any more.
 func (n *Node) recoverSlot(slot int, r *Report) {
+	if n.burySlot(slot, r) {
+		n.reap()
+	}
+}
+
+func (n *Node) burySlot(slot int, r *Report) bool {
 	w := n.s.load(slot)
 	if slot == n.slot || !n.s.mayBury(w) {
-		return
+		return false
 	}
 	n.burial.Lock() // our lock holder locks twice without noticing
 	defer n.burial.Unlock()
 	if got, err := n.locks.try(slot); !got || err != nil {
-		return
+		return false
 	}
 	invariant.Point("segment.bury.locked")
 	// Under the lock the word changes through a remote kernel only.
-	n.s.bury(slot, n.s.load(slot), n.f, r)
+	done := n.s.bury(slot, n.s.load(slot), n.f, r)
 	_ = n.locks.unlock(slot)
+	return done
 }
 
 // mayBury says whether the node behind w is one of our kernel, whose death a

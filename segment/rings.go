@@ -2,6 +2,7 @@ package segment
 
 import (
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/ring/mpsc"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
@@ -29,6 +30,8 @@ func (s *Segment) sweepRings(o Owner) {
 			s.sweepJournal(area, o)
 		case KindQueue:
 			s.sweepQueue(area, o)
+		case KindStream:
+			s.sweepStream(area, o)
 		}
 	}
 }
@@ -50,6 +53,20 @@ func (s *Segment) sweepJournal(area []byte, o Owner) {
 func (s *Segment) sweepQueue(area []byte, o Owner) {
 	if q, err := mpsc.Open(area); err == nil {
 		q.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	}
+}
+
+// sweepStream is sweepRings for a stream, a listener or a connection.
+func (s *Segment) sweepStream(area []byte, o Owner) {
+	ring := func(b wake.Bell) { wake.Ring(b, s.BellOf) }
+	if r, err := cells.Open(area); err == nil {
+		r.Recover(uint32(o), s.evicted(o), ring)
+	}
+	if b, err := cells.OpenBacklog(area); err == nil {
+		b.Recover(uint32(o), ring)
+	}
+	if c, err := cells.OpenConn(area); err == nil {
+		c.Recover(uint32(o), s.evicted(o), ring)
 	}
 }
 

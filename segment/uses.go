@@ -19,6 +19,16 @@ func (s *Segment) uses(o Owner, i int) bool {
 	return gen == o.Generation() && bits&bit != 0
 }
 
+// used says whether any node has entry i open, a dead one included.
+func (s *Segment) used(i int) bool {
+	for slot := range nodeCount {
+		if w := s.load(slot); w.state() != NodeFree && s.uses(w.owner(slot), i) {
+			return true
+		}
+	}
+	return false
+}
+
 // hold notes one more opening of entry i by this node.
 func (n *Node) hold(i int) error {
 	n.uses.Lock()

@@ -56,6 +56,7 @@ type health struct {
 	Nodes     int               `json:"nodes"` // that live
 	Topics    int               `json:"topics"`
 	Journals  int               `json:"journals"`
+	Streams   int               `json:"streams"`
 	Queues    int               `json:"queues"`
 	Found     []inspect.Problem `json:"found"`
 	Dead      []inspect.Node    `json:"dead"` // that were there and not recovered
@@ -109,7 +110,7 @@ func (g *global) examine(file string, readOnly bool) (*health, error) {
 }
 
 func (h *health) count(b inspect.Bus) {
-	h.Topics, h.Journals, h.Queues = len(b.Topics), len(b.Journals), len(b.Queues)
+	h.Topics, h.Journals, h.Streams, h.Queues = len(b.Topics), len(b.Journals), len(b.Streams), len(b.Queues)
 	for _, n := range b.Nodes {
 		if n.Status == segment.Dead.String() {
 			h.Dead = append(h.Dead, n)
@@ -163,7 +164,7 @@ func (g *global) unreadable(file string, err error) error {
 }
 
 func (h *health) print() {
-	fmt.Printf("%s: %d nodes, %d topics, %d journals", h.Path, h.Nodes, h.Topics, h.Journals)
+	fmt.Printf("%s: %d nodes, %d topics, %d journals, %d streams", h.Path, h.Nodes, h.Topics, h.Journals, h.Streams)
 	if h.Queues > 0 {
 		fmt.Printf(", %d IO queues", h.Queues)
 	}

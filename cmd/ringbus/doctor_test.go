@@ -40,7 +40,7 @@ func TestDoctorRecoversWhatTheDeadLeft(t *testing.T) {
 		t.Errorf("repairing it: %+v", h)
 	}
 	c := call(t, dir, nil, "doctor").status(0)
-	if !strings.HasSuffix(c.out.String(), "0 nodes, 1 topics, 0 journals\nclean\n") {
+	if !strings.HasSuffix(c.out.String(), "0 nodes, 1 topics, 0 journals, 0 streams\nclean\n") {
 		t.Errorf("looking again: %s", c.out.String())
 	}
 	tidy(t, dir)

@@ -13,14 +13,15 @@ import (
 
 func newInfo(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:   "info [TOPIC | JOURNAL]",
-		Short: "Show a topic, a journal, or the bus and its nodes",
+		Use:   "info [TOPIC | JOURNAL | STREAM]",
+		Short: "Show a topic, a journal, a stream, or the bus and its nodes",
 		Long: `Show everything about a topic: what its parties agreed on, its publishers, its
 subscribers with their lag, what they hold and what they lost, and the memory
 that it takes. Or about a journal, as "ringbus journal info" does; if both have
-one name, the topic is shown. Without a name, show the bus and its nodes, and
-whose records make the readers of a journal wait. "ringbus io info" shows an
-IO queue.
+one name, the topic is shown. Or about a stream: its writer, its readers and
+groups with what they have not read or finished. Without a name, show the bus
+and its nodes, and whose records make the readers of a journal wait. "ringbus
+io info" shows an IO queue.
 
 Lag is what a subscriber has not passed yet; it says so in steps of up to a
 quarter of the depth. Held is what it holds beyond the message it is at.`,
@@ -41,6 +42,9 @@ quarter of the depth. Held is what it holds beyond the message it is at.`,
 			switch {
 			case !ok && too:
 				return g.showJournal(j)
+			case !ok && hasStream(bus, args[0]):
+				s, _ := bus.Stream(args[0])
+				return g.showStream(s)
 			case !ok:
 				return g.noTopic(bus, args[0])
 			case too:
@@ -55,8 +59,8 @@ func (g *global) showBus(b inspect.Bus) error {
 	if g.json {
 		return printJSON(b)
 	}
-	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\njournals %d\n",
-		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics), len(b.Journals))
+	fmt.Printf("bus      %s\nfile     %s\nid       %s\ncreated  %s\nmemory   %s used, %s free (%s in one piece), of %s\ntopics   %d\njournals %d\nstreams  %d\n",
+		g.bus, b.Path, b.ID, b.Created.Format(time.DateTime), human(b.Used), human(b.Free), human(b.Longest), human(b.Size), len(b.Topics), len(b.Journals), len(b.Streams))
 	if len(b.Queues) > 0 {
 		fmt.Printf("queues   %d\n", len(b.Queues))
 	}
@@ -113,6 +117,49 @@ func (g *global) showTopic(t inspect.Topic) error {
 	return table(os.Stdout, "SUBSCRIBER\tSLOT\tPID\tSTATUS\tMODE\tLAG\tHELD\tLOST", func(w io.Writer) {
 		for _, s := range t.Subscribers {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\t%d\n", s.Node, s.Slot, s.Pid, s.Status, s.Mode, s.Lag, s.Held, s.Lost)
+		}
+	})
+}
+
+func hasStream(b inspect.Bus, name string) bool {
+	_, ok := b.Stream(name)
+	return ok
+}
+
+func (g *global) showStream(s inspect.Stream) error {
+	if g.json {
+		return printJSON(s)
+	}
+	fmt.Printf("stream    %s\ncreated   %s\nmemory    %s\nsize      %s, the largest message\nmessages  %d, of which %s are kept\nblocked   %d times for want of room\n",
+		s.Name, s.Created.Format(time.DateTime), human(s.Memory), human(s.Size), s.Messages, human(s.Kept), s.Blocked)
+	switch {
+	case s.Writer != "":
+		fmt.Printf("writer    %s (process %d, %s)\n", s.Writer, s.Pid, s.Status)
+	case s.Retired:
+		fmt.Println("writer    evicted: nobody may write to the stream again; remove it")
+	case s.Ended != "":
+		fmt.Printf("writer    none; the last one is %s\n", s.Ended)
+	}
+	if s.Err != "" {
+		fmt.Printf("error     %s\n", s.Err)
+	}
+	fmt.Println()
+	err := table(os.Stdout, "READER\tSLOT\tPID\tSTATUS\tKIND\tGROUP\tLAG\tLOST", func(w io.Writer) {
+		for _, r := range s.Readers {
+			kind := r.Kind
+			if r.Fenced {
+				kind += ", fenced"
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\n", r.Node, r.Slot, r.Pid, r.Status, kind, r.Group, human(r.Lag), r.Lost)
+		}
+	})
+	if err != nil || len(s.Groups) == 0 {
+		return err
+	}
+	fmt.Println()
+	return table(os.Stdout, "GROUP\tREADERS\tUNCLAIMED\tUNFINISHED", func(w io.Writer) {
+		for _, r := range s.Groups {
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", r.Name, r.Readers, human(r.Unclaimed), human(r.Unfinished))
 		}
 	})
 }

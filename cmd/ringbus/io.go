@@ -182,13 +182,7 @@ func (d *disk) do(ctx context.Context, op ioqueue.Op) (int, error) {
 	return n, nil
 }
 
-func listQueues(queues []inspect.Queue, more bool) error {
-	if len(queues) == 0 {
-		return nil
-	}
-	if more {
-		fmt.Println()
-	}
+func listQueues(queues []inspect.Queue) error {
 	return table(os.Stdout, "IO QUEUE\tEXECUTOR\tQUEUED\tAT DEVICE\tOPS\tTAKEOVERS\tMEMORY", func(w io.Writer) {
 		for _, q := range queues {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", q.Name, executorOf(q), q.Queued, q.Issued, q.Taken, q.Takeovers, human(q.Memory), q.Err)

@@ -38,7 +38,10 @@ func newLs(g *global) *cobra.Command {
 type listed struct {
 	Topics   []inspect.Topic   `json:"topics"`
 	Journals []inspect.Journal `json:"journals"`
+	Streams  []inspect.Stream  `json:"streams"`
 	Queues   []inspect.Queue   `json:"queues"`
+
+	Listeners []inspect.Listener `json:"listeners"`
 }
 
 func (g *global) list() error {
@@ -47,34 +50,61 @@ func (g *global) list() error {
 		return err
 	}
 	if g.json {
-		return printJSON(listed{bus.Topics, bus.Journals, bus.Queues})
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Streams, bus.Queues, bus.Listeners})
 	}
-	none := true
-	if len(bus.Topics) > 0 {
-		none = false
-		if err := listTopics(bus.Topics); err != nil {
-			return err
+	if len(bus.Topics)+len(bus.Journals)+len(bus.Streams)+len(bus.Listeners)+len(bus.Queues) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics, journals, streams or IO queues on bus %q\n", g.bus)
+		return nil
+	}
+	first := true
+	for _, part := range []struct {
+		count int
+		list  func() error
+	}{
+		{len(bus.Topics), func() error { return listTopics(bus.Topics) }},
+		{len(bus.Journals), func() error { return listJournals(bus.Journals) }},
+		{len(bus.Streams), func() error { return listStreams(bus.Streams) }},
+		{len(bus.Queues), func() error { return listQueues(bus.Queues) }},
+		{len(bus.Listeners), func() error { return listListeners(bus.Listeners) }},
+	} {
+		if part.count == 0 {
+			continue
 		}
-	}
-	if len(bus.Journals) > 0 {
-		if !none {
+		if !first {
 			fmt.Println()
 		}
-		none = false
-		if err := listJournals(bus.Journals); err != nil {
+		first = false
+		if err := part.list(); err != nil {
 			return err
 		}
 	}
-	if none && len(bus.Queues) == 0 {
-		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
-	}
-	return listQueues(bus.Queues, !none)
+	return nil
 }
 
 func listJournals(journals []inspect.Journal) error {
 	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
 		for _, j := range journals {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
+		}
+	})
+}
+
+func listStreams(streams []inspect.Stream) error {
+	return table(os.Stdout, "STREAM\tWRITER\tREADERS\tGROUPS\tMESSAGES\tMEMORY", func(w io.Writer) {
+		for _, s := range streams {
+			writer := s.Writer
+			if writer == "" {
+				writer = "-"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", s.Name, writer, len(s.Readers), len(s.Groups), s.Messages, human(s.Memory), s.Err)
+		}
+	})
+}
+
+func listListeners(listeners []inspect.Listener) error {
+	return table(os.Stdout, "LISTENER\tNODE\tPID\tCONNECTIONS\tMEMORY", func(w io.Writer) {
+		for _, l := range listeners {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", l.Name, l.Node, l.Pid, l.Connections, human(l.Memory))
 		}
 	})
 }

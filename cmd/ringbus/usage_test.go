@@ -196,7 +196,7 @@ func TestForPeople(t *testing.T) {
 		"ls --buses": {"BUS", "default", "256 MiB"},
 		"info":       {"memory", "topics   1", "NODE"},
 		"info a/b":   {"depth        256 messages", "PUBLISHER", "closed", "SUBSCRIBER"},
-		"doctor":     {"0 nodes, 1 topics, 0 journals", "clean"},
+		"doctor":     {"0 nodes, 1 topics, 0 journals, 0 streams", "clean"},
 		"version":    {"ringbus ", "go1."},
 	} {
 		out := call(t, dir, nil, strings.Fields(args)...).status(0).out.String()

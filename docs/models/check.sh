@@ -1,5 +1,5 @@
 #!/bin/sh
-# check.sh: model-check the protocols (fanout.pml, virtq.pml, mpsc.pml) with Spin.
+# check.sh: model-check the protocols with Spin.
 #
 #   check.sh          a set that takes one to two minutes on two slow cores
 #   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
@@ -241,6 +241,30 @@ full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_NOTAKEBACK
 full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_LEAVEALONE
 full DEATHS=1
 full DEATHS=1 REPEAT=1
+model cells.pml
+# the token, room, takeover from the dead; join; shared claims; loss of the lapped
+good ONEW BCAST NOGROUP LATE N=4 MSGS=4
+good ONEW BCAST NOGROUP N=3 MSGS=4 DEATHS=1
+good ONEW LAP NOGROUP LATE N=4 MSGS=5
+good MSGS=1 BCAST NOGROUP DEATHS=1
+good MSGS=1 BCAST NOGROUP DEATHS=1 EVICT
+good MSGS=1 LAP NOGROUP DEATHS=1
+good ONEW BCAST MSGS=2
+good ONEW MSGS=1 DEATHS=1
+good ONEW MSGS=1 DEATHS=1 EVICT
+mutant M_NOLOW ONEW LAP NOGROUP LATE N=4 MSGS=5
+mutant M_NOJOINCHECK ONEW BCAST NOGROUP LATE N=4 MSGS=4
+mutant M_SCANFIRST ONEW BCAST NOGROUP LATE N=4 MSGS=4
+mutant M_NOROOM ONEW BCAST NOGROUP MSGS=3
+mutant M_PUBFIRST ONEW BCAST NOGROUP MSGS=3
+mutant M_NOTAKEOVER BCAST NOGROUP MSGS=1 DEATHS=1
+mutant M_EVICTTAKE EVICT BCAST NOGROUP DEATHS=1 MSGS=2
+mutant M_NOHANDBACK ONEW DEATHS=1
+full BCAST NOGROUP MSGS=2 DEATHS=1
+full LAP NOGROUP MSGS=2 DEATHS=1
+full EVICT BCAST NOGROUP MSGS=2 DEATHS=1
+full ONEW DEATHS=1
+full ONEW DEATHS=1 EVICT
 SET
 
 echo "$count configurations, $failed not as expected"

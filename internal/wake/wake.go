@@ -203,7 +203,7 @@ func (s *Sleeper) Sleep(ctx context.Context) error {
 	// The futex keeps this P until the runtime takes it away, up to 0.1 ms later.
 	// Goroutines that were made runnable before the wait have run: the spin has
 	// called the scheduler. Who does not spin has asked for the shortest way.
-	for s.bell.Word.Load() == s.seen {
+	for s.bell.Word.Load() == s.seen && ctx.Err() == nil {
 		sys.FutexWait(mem.Addr(s.bell.Word), s.seen)
 	}
 	return ctx.Err()
@@ -223,6 +223,7 @@ func (s *Sleeper) watch(ctx context.Context) {
 		s.stop = context.AfterFunc(ctx, func() {
 			defer close(rang)
 			Ring(bell, pool.node)
+			sys.FutexWake(mem.Addr(bell.Word)) // whatever a peer has written into the reference
 		})
 	}
 }
