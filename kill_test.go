@@ -100,7 +100,8 @@ func TestKillAtEachStep(t *testing.T) {
 		})
 	}
 	for _, p := range invariant.Points() {
-		if !hit[p] && !t.Failed() {
+		mine := strings.HasPrefix(p, "fanout.") || strings.HasPrefix(p, "segment.")
+		if mine && !hit[p] && !t.Failed() {
 			t.Errorf("no process was killed at %s", p)
 		}
 	}

@@ -47,6 +47,7 @@ type Bus struct {
 	Nodes    []Node    `json:"nodes"`
 	Topics   []Topic   `json:"topics"`
 	Journals []Journal `json:"journals"`
+	Services []Service `json:"services"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -70,7 +71,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{},
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Services: []Service{},
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -84,6 +85,10 @@ func Look(seg *segment.Segment) Bus {
 			b.Topics = append(b.Topics, v.topic(a))
 		case segment.KindJournal:
 			b.Journals = append(b.Journals, v.journal(a))
+		case segment.KindCall:
+			if a.Key.Sub == 0 {
+				b.Services = append(b.Services, v.service(a))
+			}
 		}
 	}
 	return b

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/ring/calls"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/ring/multilog"
 	"github.com/ringbus/ringbus/internal/wake"
@@ -26,6 +27,10 @@ func (s *Segment) sweepRings(o Owner) {
 			s.sweepTopic(area, o)
 		case KindJournal:
 			s.sweepJournal(area, o)
+		case KindCall:
+			if s.key(i).Sub == 0 { // with its links: whoever uses one has the service open too
+				s.sweepService(area, o)
+			}
 		}
 	}
 }
@@ -40,6 +45,13 @@ func (s *Segment) evicted(o Owner) bool {
 func (s *Segment) sweepJournal(area []byte, o Owner) {
 	if l, err := multilog.Open(area); err == nil {
 		l.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	}
+}
+
+// sweepService is sweepRings for one service.
+func (s *Segment) sweepService(area []byte, o Owner) {
+	if t, err := calls.Open(area); err == nil {
+		t.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 	}
 }
 

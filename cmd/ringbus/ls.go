@@ -18,7 +18,7 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics and journals of the bus, or the buses",
+		Short: "List the topics, journals and services of the bus, or the buses",
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -38,6 +38,7 @@ func newLs(g *global) *cobra.Command {
 type listed struct {
 	Topics   []inspect.Topic   `json:"topics"`
 	Journals []inspect.Journal `json:"journals"`
+	Services []inspect.Service `json:"services"`
 }
 
 func (g *global) list() error {
@@ -46,24 +47,46 @@ func (g *global) list() error {
 		return err
 	}
 	if g.json {
-		return printJSON(listed{bus.Topics, bus.Journals})
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Services})
 	}
-	switch {
-	case len(bus.Topics)+len(bus.Journals) == 0:
-		fmt.Fprintf(os.Stderr, "no topics or journals on bus %q\n", g.bus)
-	case len(bus.Topics) > 0:
-		if err := listTopics(bus.Topics); err != nil {
+	if len(bus.Topics)+len(bus.Journals)+len(bus.Services) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics, journals or services on bus %q\n", g.bus)
+		return nil
+	}
+	listed := 0
+	for _, l := range []struct {
+		n    int
+		list func() error
+	}{
+		{len(bus.Topics), func() error { return listTopics(bus.Topics) }},
+		{len(bus.Journals), func() error { return listJournals(bus.Journals) }},
+		{len(bus.Services), func() error { return listServices(bus.Services) }},
+	} {
+		if l.n == 0 {
+			continue
+		}
+		if listed++; listed > 1 {
+			fmt.Println()
+		}
+		if err := l.list(); err != nil {
 			return err
 		}
 	}
-	if len(bus.Journals) == 0 {
-		return nil
-	}
-	if len(bus.Topics) > 0 {
-		fmt.Println()
-	}
+	return nil
+}
+
+func listServices(services []inspect.Service) error {
+	return table(os.Stdout, "SERVICE\tSERVERS\tLINKS\tREQUEST\tREPLY\tMEMORY", func(w io.Writer) {
+		for _, s := range services {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", s.Name, len(s.Servers), len(s.Links),
+				human(s.MaxRequest), human(s.MaxReply), human(s.Memory), s.Err)
+		}
+	})
+}
+
+func listJournals(journals []inspect.Journal) error {
 	return table(os.Stdout, "JOURNAL\tREADERS\tRECORDS\tBYTES\tWRITTEN\tMEMORY", func(w io.Writer) {
-		for _, j := range bus.Journals {
+		for _, j := range journals {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\n", j.Name, len(j.Readers), j.Records, human(j.Bytes), j.Written, human(j.Memory), j.Err)
 		}
 	})
