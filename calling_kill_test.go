@@ -225,11 +225,8 @@ func (p *troupe) settle() {
 func (s *stage) audit() {
 	s.Helper()
 	h := host.Of(s.node)
-	area, err := h.Node.Lookup(segment.Key{Kind: segment.KindCall, Name: "echo"})
-	s.check(err)
-	defer area.Close()
-	table, err := calls.Open(area.Bytes())
-	s.check(err)
+	table, done := s.callTable()
+	defer done()
 	dead := func(o uint32) bool { return h.Node.Status(segment.Owner(o)) == segment.Dead }
 	until(s, "nothing of the dead is left", func() bool {
 		_, err := s.node.Recover()

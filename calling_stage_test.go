@@ -3,15 +3,21 @@
 package ringbus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/internal/host"
+	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/ring/calls"
 	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/internal/sys"
 	"github.com/ringbus/ringbus/segment"
@@ -80,6 +86,66 @@ func TestCallsWaitForAStoppedServer(t *testing.T) {
 	_, err = ask(s.ctx, c, "end")
 	s.check(err)
 	victim.Success()
+	s.check(c.Close())
+}
+
+// callTable opens the table of the service echo.
+func (s *stage) callTable() (table *calls.Table, done func()) {
+	s.Helper()
+	area, err := host.Of(s.node).Node.Lookup(segment.Key{Kind: segment.KindCall, Name: "echo"})
+	s.check(err)
+	table, err = calls.Open(area.Bytes())
+	s.check(err)
+	return table, func() { area.Close() }
+}
+
+// A hundred thousand calls of 32 goroutines while one of two servers is killed:
+// each is answered rightly, or told.
+func TestManyCallsWhileAServerIsKilled(t *testing.T) {
+	total := int64(100_000)
+	if testing.Short() || invariant.Enabled {
+		total = 10_000
+	}
+	s := newStage(t)
+	servers := []*shmtest.Proc{shmtest.Start(t, "echo server", nil, s.dir), shmtest.Start(t, "echo server", nil, s.dir)}
+	c, err := s.node.Client("echo", nil)
+	s.check(err)
+	table, done := s.callTable()
+	until(t, "both serve", func() bool { return len(table.Servers()) == 2 })
+	done()
+	var next, gone atomic.Int64
+	var callers sync.WaitGroup
+	for g := range 32 {
+		callers.Go(func() {
+			reply := make([]byte, 64)
+			for {
+				i := next.Add(1)
+				if i > total {
+					return
+				}
+				if i == total/3 {
+					servers[0].Kill()
+				}
+				want := fmt.Appendf(nil, "%d of %d", i, g)
+				n, err := c.Call(s.ctx, want, reply)
+				switch {
+				case errors.Is(err, ringbus.ErrPeerDied):
+					gone.Add(1)
+				case err != nil || !bytes.Equal(reply[:n], want):
+					t.Errorf("%q was answered with %q, %v", want, reply[:n], err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if n := gone.Load(); n > 32 {
+		t.Errorf("%d of %d calls were with the server that was killed; 32 were outstanding", n, total)
+	}
+	if got, err := ask(s.ctx, c, "end"); err != nil {
+		t.Error(got, err)
+	}
+	servers[1].Success()
 	s.check(c.Close())
 }
 
