@@ -116,6 +116,7 @@ func (p *Call) put() {
 		case c.freed <- struct{}{}:
 		default:
 		}
+		c.node.ring(c.links[0].link.Bell()) // who waits may be the one who sleeps for all
 	}
 	c.inside.Done()
 }

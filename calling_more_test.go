@@ -67,6 +67,66 @@ func TestCallsWithoutACopyAndManyAtOnce(t *testing.T) {
 	}
 }
 
+// Who sleeps for all hears of a reply on a link that was made after it fell
+// asleep.
+func TestASleeperHearsOfLaterServers(t *testing.T) {
+	bus := ringbustest.New(t)
+	o := &ringbus.ServiceOptions{Wait: asleep}
+	slow := service(t, bus.Node("slow"), "up", o)
+	c := client(t, bus.Node("client"), "up", o)
+	first := make(chan error, 1)
+	go func() {
+		_, err := ask(soon(t), c, "first")
+		first <- err
+	}()
+	for r, err := range slow.Requests(soon(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		quick := service(t, bus.Node("quick"), "up", o)
+		go func() { _ = serveUpper(soon(t), quick) }()
+		for range 20 {
+			if got, err := ask(soon(t), c, "second"); got != "SECOND" || err != nil {
+				t.Fatal(got, err)
+			}
+		}
+		if err := r.Return(0); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// Who waits for a place, asleep for all, hears of one that is given back.
+func TestASleeperHearsOfAFreePlace(t *testing.T) {
+	bus := ringbustest.New(t)
+	o := &ringbus.ServiceOptions{Wait: asleep, Depth: 1}
+	s := service(t, bus.Node("server"), "up", o)
+	go func() { _ = serveUpper(soon(t), s) }()
+	c := client(t, bus.Node("client"), "up", o)
+	for range 20 {
+		p, err := c.Begin(soon(t), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := make(chan struct{})
+		second := make(chan error, 1)
+		go func() {
+			close(begun)
+			_, err := ask(soon(t), c, "second")
+			second <- err
+		}()
+		<-begun
+		time.AfterFunc(time.Millisecond, p.Release) // it sleeps by then, most likely
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestMisuseOfCalls(t *testing.T) {
 	bus := ringbustest.New(t)
 	s := service(t, bus.Node("server"), "up", nil)
