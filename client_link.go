@@ -117,6 +117,7 @@ func (l *clientLink) makeArea() error {
 // when no call holds memory of it any more.
 func (l *clientLink) look() {
 	if l.open && !l.gone && (l.link.Lost() || l.drv.Err() != nil) {
+		l.drain() // what it had answered before
 		l.gone = true
 		l.fail(l.c.goneErr())
 		l.c.seen = l.c.table.Changes() - 1
@@ -135,14 +136,18 @@ func (l *clientLink) reap() {
 	if !l.usable() {
 		return
 	}
+	l.drain()
+	l.look()
+}
+
+func (l *clientLink) drain() {
 	for {
 		u, ok, err := l.drv.Reap()
 		if !ok || err != nil {
-			break
+			return
 		}
 		l.calls[u.Token].back(u.Len)
 	}
-	l.look()
 }
 
 // announce asks the server to ring.
