@@ -20,6 +20,20 @@
 //		fmt.Printf("%s\n", msg.Data()) // valid until the loop turns
 //	}
 //
+// A *service* answers calls: any number of clients, any number of servers that
+// share the calls among them:
+//
+//	service, err := node.Service("up", nil)
+//	for req, err := range service.Requests(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		err = req.Reply(bytes.ToUpper(req.Data()))
+//	}
+//
+//	client, err := node.Client("up", nil)
+//	n, err := client.Call(ctx, []byte("hello"), reply)
+//
 // Nothing has to be started first and nothing removed afterwards. A process
 // may be killed at any instruction: what it held is taken back by the others,
 // and what it sent stays.

@@ -24,6 +24,15 @@ var (
 	ErrTooManyLoans = errors.New("too many loans open")
 	// ErrTooManyPublishers: the topic has 16 live publishers.
 	ErrTooManyPublishers = errors.New("topic has 16 publishers already")
+	// ErrNoService: nobody serves the service.
+	ErrNoService = errors.New("nobody serves")
+	// ErrPeerDied: the server has gone, dead or closed, while it had the call. Whether
+	// it did what was asked is not known.
+	ErrPeerDied = errors.New("the server has gone with the call in flight")
+	// ErrTooManyServers: the service has 64 live servers.
+	ErrTooManyServers = errors.New("service has 64 servers already")
+	// ErrTooManyClients: the service has 256 links between clients and servers.
+	ErrTooManyClients = errors.New("service has 256 links already")
 	// ErrTooManySubscribers: the topic has 64 live subscribers.
 	ErrTooManySubscribers = errors.New("topic has 64 subscribers already")
 )
@@ -69,3 +78,37 @@ func (e *FullError) Error() string {
 
 // Is makes a FullError match [ErrFull].
 func (e *FullError) Is(target error) bool { return target == ErrFull }
+
+// ServiceMismatchError says that a service exists with another value of a
+// parameter that all its parties must agree on. Leave the field zero to take what
+// is there, or remove the service.
+type ServiceMismatchError struct {
+	Service string
+	Field   string
+	Have    any // what the service has
+	Want    any // what the caller asked for
+}
+
+func (e *ServiceMismatchError) Error() string {
+	return fmt.Sprintf("service %q has %s %v, not %v", e.Service, e.Field, e.Have, e.Want)
+}
+
+// CallSizeError says that a request or a reply is larger than there is room for.
+type CallSizeError struct {
+	Service string
+	What    string // "request" or "reply"
+	Size    int    // bytes that are needed
+	Max     int    // bytes that there are
+}
+
+func (e *CallSizeError) Error() string {
+	return fmt.Sprintf("%s of %d bytes at service %q, with room for %d", e.What, e.Size, e.Service, e.Max)
+}
+
+// ServiceError is the error with which a server answered a call.
+type ServiceError struct {
+	Service string
+	Text    string
+}
+
+func (e *ServiceError) Error() string { return fmt.Sprintf("service %q: %s", e.Service, e.Text) }

@@ -159,6 +159,13 @@ var messages = []measurement{
 		about: "the same, split ring",
 		run:   chainStream(chains{features: virtq.EventIdx, count: 1_000_000, batch: 32})},
 
+	{name: "calls/64B", unit: "ns", polls: true, target: atMost(6),
+		about: "Client.Call of 64 bytes, answered with 64, both poll; half a round trip",
+		run:   calling(callings{service: "calls", count: 50_000, wait: polling})},
+	{name: "calls/parked", unit: "us", against: "parked/futex", target: atMost(1.3),
+		about: "the same where both sleep at once, threads free to move",
+		run:   calling(callings{service: "calls-parked", count: 10_000, wait: parking, us: true})},
+
 	{name: "allocs/64B", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
 		about: "allocations per message of either side: Send, Receive, Release of 64 bytes",
 		run:   allocations(pings{topic: "alloc", size: 64, count: 20_000})},
@@ -233,4 +240,7 @@ var messages = []measurement{
 	{name: "peer/unix-socket", unit: "us",
 		about: "64 bytes over a Unix stream socket of package net: what everybody has",
 		run:   unixSocket(10_000)},
+	{name: "calls/64B-spinning", unit: "us", polls: true, against: "peer/unix-socket", target: target{ask: true, limit: 0.067, below: 100},
+		about: "Client.Call of 64 bytes once more, beside the socket",
+		run:   calling(callings{service: "calls", count: 50_000, wait: polling, us: true})},
 }

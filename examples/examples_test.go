@@ -16,6 +16,7 @@ func TestExamplesRun(t *testing.T) {
 		"zerocopy": "frame 0: 921600 bytes, lost before it: 0\nframe 1: 921600 bytes, lost before it: 0\n",
 		"ioqueue":  "helloworld\n",
 		"typed":    "{X:1.5 Y:2 Heading:0.25}\n",
+		"calls":    "[{X:3 Y:4}]\n",
 		"journal":  `32768 journal {"time":"","level":"INFO","msg":"gripper closed","force":4.2,"part":"A-17"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,6 +51,7 @@ type Bus struct {
 
 	Streams   []Stream   `json:"streams"`
 	Listeners []Listener `json:"listeners"`
+	Services  []Service  `json:"services"`
 }
 
 // A Node is a participant of the bus that has not left; if its status is dead,
@@ -74,7 +75,7 @@ func Look(seg *segment.Segment) Bus {
 	b := Bus{
 		Path: seg.Path(), ID: hex.EncodeToString(id[:]), Created: seg.Created(), Size: seg.Size(),
 		Used: int64(u.Blocks-u.Free) * u.Block, Free: int64(u.Free) * u.Block, Longest: int64(u.Run) * u.Block,
-		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{}, Streams: []Stream{}, Listeners: v.listeners(),
+		Nodes: []Node{}, Topics: []Topic{}, Journals: []Journal{}, Queues: []Queue{}, Services: []Service{}, Streams: []Stream{}, Listeners: v.listeners(),
 	}
 	for _, n := range v.nodes {
 		b.Nodes = append(b.Nodes, node(n))
@@ -93,6 +94,10 @@ func Look(seg *segment.Segment) Bus {
 		case segment.KindStream:
 			if a.Key.Sub == 0 {
 				b.Streams = append(b.Streams, v.stream(a))
+			}
+		case segment.KindCall:
+			if a.Key.Sub == 0 {
+				b.Services = append(b.Services, v.service(a))
 			}
 		}
 	}

@@ -40,22 +40,28 @@ func Verify(seg *segment.Segment) []Problem {
 	return append(out, found...)
 }
 
-// Orphans returns the keys of lanes whose topic is gone: whoever removed it
-// died over its lanes. They can be removed by any node.
+// Orphans returns the keys of lanes whose topic is gone, and of links whose
+// service is: whoever removed it died over them. They can be removed by any node.
 func Orphans(seg *segment.Segment) []segment.Key {
 	return newView(seg).orphans()
 }
 
 func (v *view) orphans() []segment.Key {
-	parents := make(map[uint32]bool)
+	parents, services := make(map[uint32]bool), make(map[uint32]bool)
 	for _, a := range v.areas {
-		if a.Key.Kind == segment.KindTopic {
+		switch {
+		case a.Key.Kind == segment.KindTopic:
 			parents[segment.LaneSub(0, a.Index, a.Gen)] = true
+		case a.Key.Kind == segment.KindCall && a.Key.Sub == 0:
+			services[segment.LinkSub(0, a.Index, a.Gen)] = true
 		}
 	}
 	var out []segment.Key
 	for _, a := range v.areas {
 		if a.Key.Kind == segment.KindLane && a.State == segment.EntryReady && !parents[a.Key.Sub&^15] {
+			out = append(out, a.Key)
+		}
+		if a.Key.Kind == segment.KindCall && a.Key.Sub != 0 && a.State == segment.EntryReady && !services[a.Key.Sub&^(255<<1)] {
 			out = append(out, a.Key)
 		}
 	}
@@ -78,9 +84,17 @@ func verify(seg *segment.Segment) []Problem {
 			c.queue(a)
 		case segment.KindStream:
 			c.stream(a)
+		case segment.KindCall:
+			if a.Key.Sub == 0 {
+				c.service(a)
+			}
 		}
 	}
 	for _, k := range c.orphans() {
+		if k.Kind == segment.KindCall {
+			c.add(true, fmt.Sprintf("service %q", k.Name), "link %d is left of a service that was removed", k.Sub>>1&255)
+			continue
+		}
 		c.add(true, fmt.Sprintf("topic %q", k.Name), "lane %d is left of a topic that was removed", k.Sub&15)
 	}
 	return c.found

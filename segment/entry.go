@@ -22,6 +22,8 @@ const (
 	KindStream Kind = 4
 	// KindQueue is the area of an IO queue.
 	KindQueue Kind = 5
+	// KindCall is the area of a service (Sub 0), or of a link of one.
+	KindCall Kind = 6
 )
 
 func (k Kind) String() string {
@@ -36,6 +38,8 @@ func (k Kind) String() string {
 		return "stream"
 	case KindQueue:
 		return "ioqueue"
+	case KindCall:
+		return "call"
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }
@@ -66,6 +70,14 @@ func (k Key) String() string {
 // then the index and generation of the topic's directory entry.
 func LaneSub(k, index int, gen uint32) uint32 {
 	return uint32(k) | uint32(index)<<4 | gen<<14
+}
+
+// LinkSub is the Sub of the key of a service's link k, which is below 256. It
+// tells the links of a service from those of an earlier one of the same name:
+// bit 0, the link's number, then the index and generation of the service's
+// directory entry.
+func LinkSub(k, index int, gen uint32) uint32 {
+	return 1 | uint32(k)<<1 | uint32(index)<<9 | gen<<19
 }
 
 func (k Key) check() error {

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/ring/calls"
 	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/ring/mpsc"
@@ -32,6 +33,10 @@ func (s *Segment) sweepRings(o Owner) {
 			s.sweepQueue(area, o)
 		case KindStream:
 			s.sweepStream(area, o)
+		case KindCall:
+			if s.key(i).Sub == 0 { // with its links: whoever uses one has the service open too
+				s.sweepService(area, o)
+			}
 		}
 	}
 }
@@ -67,6 +72,13 @@ func (s *Segment) sweepStream(area []byte, o Owner) {
 	}
 	if c, err := cells.OpenConn(area); err == nil {
 		c.Recover(uint32(o), s.evicted(o), ring)
+	}
+}
+
+// sweepService is sweepRings for one service.
+func (s *Segment) sweepService(area []byte, o Owner) {
+	if t, err := calls.Open(area); err == nil {
+		t.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
 	}
 }
 

@@ -18,7 +18,7 @@ func newLs(g *global) *cobra.Command {
 	buses := false
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List the topics, journals and IO queues of the bus, or the buses",
+		Short: "List the topics, journals, streams, IO queues and services of the bus, or the buses",
 		Example: `  ringbus ls
   ringbus ls --bus plant --json
   ringbus ls --buses`,
@@ -42,6 +42,7 @@ type listed struct {
 	Queues   []inspect.Queue   `json:"queues"`
 
 	Listeners []inspect.Listener `json:"listeners"`
+	Services  []inspect.Service  `json:"services"`
 }
 
 func (g *global) list() error {
@@ -50,10 +51,10 @@ func (g *global) list() error {
 		return err
 	}
 	if g.json {
-		return printJSON(listed{bus.Topics, bus.Journals, bus.Streams, bus.Queues, bus.Listeners})
+		return printJSON(listed{bus.Topics, bus.Journals, bus.Streams, bus.Queues, bus.Listeners, bus.Services})
 	}
-	if len(bus.Topics)+len(bus.Journals)+len(bus.Streams)+len(bus.Listeners)+len(bus.Queues) == 0 {
-		fmt.Fprintf(os.Stderr, "no topics, journals, streams or IO queues on bus %q\n", g.bus)
+	if len(bus.Topics)+len(bus.Journals)+len(bus.Streams)+len(bus.Listeners)+len(bus.Queues)+len(bus.Services) == 0 {
+		fmt.Fprintf(os.Stderr, "no topics, journals, streams, IO queues or services on bus %q\n", g.bus)
 		return nil
 	}
 	first := true
@@ -66,6 +67,7 @@ func (g *global) list() error {
 		{len(bus.Streams), func() error { return listStreams(bus.Streams) }},
 		{len(bus.Queues), func() error { return listQueues(bus.Queues) }},
 		{len(bus.Listeners), func() error { return listListeners(bus.Listeners) }},
+		{len(bus.Services), func() error { return listServices(bus.Services) }},
 	} {
 		if part.count == 0 {
 			continue
@@ -79,6 +81,15 @@ func (g *global) list() error {
 		}
 	}
 	return nil
+}
+
+func listServices(services []inspect.Service) error {
+	return table(os.Stdout, "SERVICE\tSERVERS\tLINKS\tREQUEST\tREPLY\tMEMORY", func(w io.Writer) {
+		for _, s := range services {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", s.Name, len(s.Servers), len(s.Links),
+				human(s.MaxRequest), human(s.MaxReply), human(s.Memory), s.Err)
+		}
+	})
 }
 
 func listJournals(journals []inspect.Journal) error {

@@ -39,6 +39,9 @@ what a killed process leaves behind is cleaned up by the others.`,
   ringbus journal run app -- make test       # a log that outlives its writers
   ringbus journal tail -f app
 
+  ringbus serve up --exec 'tr a-z A-Z'       # answer calls
+  ringbus call up hello
+
   ringbus demo                               # see it work, and survive kill -9`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -47,7 +50,7 @@ what a killed process leaves behind is cleaned up by the others.`,
 			if len(args) > 0 {
 				return misused(c, "there is no verb %q", args[0])
 			}
-			return misused(c, "say what to do: pub, sub, journal, stream, io, ls, info, rm, doctor, demo or version")
+			return misused(c, "say what to do: pub, sub, journal, stream, io, serve, call, ls, info, rm, doctor, demo or version")
 		},
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return g.check(c) },
 	}
@@ -61,7 +64,7 @@ what a killed process leaves behind is cleaned up by the others.`,
 	f.Var(&g.size, "size", "`size` of the bus if it is made now (default 256MiB, used as needed)")
 	f.StringVar(&g.mode, "mode", "", "`mode` of the bus file, 0660 to share it with its group (default 0600)")
 	f.BoolVar(&g.json, "json", false, "print JSON")
-	root.AddCommand(newPub(g), newSub(g), newJournal(g), newStream(g), newIO(g), newLs(g), newInfo(g), newRm(g), newDoctor(g), newDemo(g), newDemoPub(g), newDemoSub(g), newVersion(g))
+	root.AddCommand(newPub(g), newSub(g), newJournal(g), newStream(g), newIO(g), newServe(g), newCall(g), newLs(g), newInfo(g), newRm(g), newDoctor(g), newDemo(g), newDemoPub(g), newDemoSub(g), newVersion(g))
 	return root
 }
 

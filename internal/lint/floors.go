@@ -31,6 +31,7 @@ var Rooms = []Room{
 	{Dir: "internal/ring/multilog", Floor: 2},
 	{Dir: "internal/ring/mpsc", Floor: 2},
 	{Dir: "internal/ring/virtq", Floor: 2},
+	{Dir: "internal/ring/calls", Floor: 2},
 
 	{Dir: "segment", Floor: 3},
 

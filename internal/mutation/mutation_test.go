@@ -37,7 +37,7 @@ func goTest(t *testing.T, r ring, f files, pattern string, args ...string) (out 
 // TestExploreEveryAccess is the explorer's tests with every atomic access as a
 // crash point and store buffers: nothing but the mutants may fail there.
 func TestExploreEveryAccess(t *testing.T) {
-	for _, r := range []ring{fanout, multilog, virtq} {
+	for _, r := range []ring{fanout, multilog, virtq, calls} {
 		t.Run(r.name(), func(t *testing.T) {
 			t.Parallel()
 			f := files{}
@@ -68,7 +68,7 @@ var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*)`)
 
 // TestMutants breaks the rings in one place after the other.
 func TestMutants(t *testing.T) {
-	for r, mutants := range map[ring][]mutant{fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants} {
+	for r, mutants := range map[ring][]mutant{fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants, calls: callsMutants} {
 		t.Run(r.name(), func(t *testing.T) {
 			for _, m := range mutants {
 				t.Run(m.name, func(t *testing.T) {

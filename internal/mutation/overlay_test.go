@@ -20,6 +20,7 @@ const (
 	fanout   ring = "internal/ring/fanout"
 	multilog ring = "internal/ring/multilog"
 	virtq    ring = "internal/ring/virtq"
+	calls    ring = "internal/ring/calls"
 )
 
 // ring is a ring's directory.

@@ -1,0 +1,68 @@
+package main
+
+import "github.com/ringbus/ringbus"
+
+// callings are calls of 64 bytes that are answered with 64: the parent calls, the
+// child serves.
+type callings struct {
+	service string
+	count   int
+	wait    ringbus.Wait
+	us      bool
+}
+
+func calling(o callings) func(*party) (sample, error) {
+	return func(p *party) (sample, error) {
+		n := p.count(o.count) / batch * batch
+		if !p.parent {
+			return sample{}, o.serve(p, n)
+		}
+		client, ok := p.kept[o.service].(*ringbus.Client)
+		if !ok {
+			c, err := p.node.Client(o.service, &ringbus.ServiceOptions{Wait: o.wait})
+			if err != nil {
+				return sample{}, err
+			}
+			client, p.kept[o.service] = c, c
+		}
+		p.meet() // the server is there
+		in, out := make([]byte, 64), make([]byte, 64)
+		s, err := volley(p, n, 0, func() error {
+			_, err := client.Call(background, in, out)
+			return err
+		}, func() error { return nil })
+		if o.us {
+			s.value /= 1e3
+			s.scale /= 1e3
+		}
+		return s, err
+	}
+}
+
+func (o *callings) serve(p *party, n int) error {
+	service, ok := p.kept[o.service].(*ringbus.Service)
+	if !ok {
+		s, err := p.node.Service(o.service, &ringbus.ServiceOptions{Wait: o.wait})
+		if err != nil {
+			return err
+		}
+		service, p.kept[o.service] = s, s
+	}
+	p.meet()
+	p.meet() // volley's
+	if n == 0 {
+		return nil
+	}
+	for r, err := range service.Requests(background) {
+		if err != nil {
+			return err
+		}
+		if err := r.Return(copy(r.Room(), r.Data())); err != nil {
+			return err
+		}
+		if n--; n == 0 {
+			break
+		}
+	}
+	return nil
+}

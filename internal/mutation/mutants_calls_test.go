@@ -1,0 +1,36 @@
+//go:build !race && !invariants
+
+package mutation
+
+var callsMutants = []mutant{
+	{"C4 removed", "leave: a link is opened to a server that has gone", false, "^TestExplore(ComeAndGo|ServerDies|BothDie)$",
+		[]change{{"w.state() != serverHeld || w.gen() != s.Gen { // C4", "w == 1 {"}}},
+	{"C6 removed", "news: the server is not told of a new link", false, "^TestExploreComeAndGo$",
+		[]change{{"l.t.tell(s.Slot, ring) // C6", ""}}},
+	{"C7 tells nobody", "news: the server is not told of a link that was left", false, "^TestExplore(ComeAndGo|ClientDies)$",
+		[]change{{"	t.tell(w.server(), ring)\n	invariant.Point(\"calls.C8\")", "	invariant.Point(\"calls.C8\")"}}},
+	{"C8 removed", "leave: a link is left to a server that has gone", false, "^TestExplore(ClientDies|BothDie)$",
+		[]change{{"if s := server(t.servers[w.server()].word.Load()); s.state() != serverHeld || s.gen() != w.serverGen() {",
+			"if s := server(t.servers[w.server()].word.Load()); s == 1 {"}}},
+	{"C7 frees what is open", "I3: the server still uses the area", false, "^TestExploreComeAndGo$",
+		[]change{{"uint64(w.with(linkLeft)|mark)) {\n				t.left(k, w, ring)", "uint64(packLink(linkFree, w.gen(), 0))) {\n				t.left(k, w, ring)"}}},
+	{"L3 removed", "lost: a client sleeps over its dead server", false, "^TestExploreServerDies$",
+		[]change{{"ring(t.home(k)) // L3, whoever did L2", ""}}},
+	{"L3 only by who did L2", "lost: who buried the server dies before it rings", false, "^TestExplore(ServerDies|BothDie)$",
+		[]change{{"		case linkLost:\n			if w&tainted", "		case linkLost:\n			if !evicted {\n				return\n			}\n			if w&tainted"}}},
+	{"L2 before L1", "leave: links are lost before the slot says so", false, "^TestExplore(ServerDies|BothDie|ComeAndGo)$",
+		[]change{{"	invariant.Point(\"calls.L1\")\n", "	for k := range t.links {\n		t.lose(k, i, held.gen(), evicted, ring)\n	}\n	invariant.Point(\"calls.L1\")\n"},
+			{"	invariant.Point(\"calls.L2\")\n	for k := range t.links {\n		t.lose(k, i, held.gen(), evicted, ring)\n	}\n", ""}}},
+	{"links that were left before they were served", "a link stays LEFT", false, "^TestExploreComeAndGo$",
+		[]change{{"		if w.state() == linkLeft {\n			s.free(k, w)", "		if w.state() == linkRetired {\n			s.free(k, w)"}}},
+	{"S4 removed", "begin: the evicted begins with a link", false, "^TestExploreEvict$",
+		[]change{{"if !s.Held() { // S4", "if s.has[0] && s.has[1] {"}}},
+	{"evicted server's links are used again", "I3: the evicted still writes into the area", false, "^TestExploreEvict$",
+		[]change{{"			mark = tainted\n		}\n		switch w.state() {", "			mark = 0\n		}\n		switch w.state() {"}}},
+	{"evicted client's links are used again", "I3: the evicted still writes into the area", false, "^TestExploreEvict$",
+		[]change{{"	if evicted {\n		mark = tainted\n	}\n	for i := range t.servers {", "	for i := range t.servers {"}}},
+	{"V1 removed", "I4: a dead server's slot stays", false, "^TestExplore(ServerDies|BothDie)$",
+		[]change{{"t.leave(i, s, evicted, ring) // V1", "_ = s"}}},
+	{"V2 removed", "I4: a dead client's links stay", false, "^TestExplore(ClientDies|BothDie)$",
+		[]change{{"t.close(k, w, mark, ring) // V2", "_ = mark"}}},
+}
