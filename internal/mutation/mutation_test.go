@@ -68,7 +68,7 @@ var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*)`)
 
 // TestMutants breaks the rings in one place after the other.
 func TestMutants(t *testing.T) {
-	for r, mutants := range map[ring][]mutant{fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants, calls: callsMutants} {
+	for r, mutants := range map[ring][]mutant{fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants, mpsc: mpscMutants, calls: callsMutants} {
 		t.Run(r.name(), func(t *testing.T) {
 			for _, m := range mutants {
 				t.Run(m.name, func(t *testing.T) {
