@@ -75,3 +75,35 @@ func TestAReaderThatLeavesWakesTheWriter(t *testing.T) {
 		return next
 	})
 }
+
+func TestCloseWakesTheWriter(t *testing.T) {
+	bus := ringbustest.New(t)
+	node := bus.Node("app")
+	o := held()
+	o.NoWait = true
+	filler := open(t, node, "log", o)
+	reader(t, node, "log", holding())
+	for {
+		if _, err := filler.Write(nil); errors.Is(err, journal.ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := soon(t)
+	for range manySleeps {
+		w := open(t, node, "log", held())
+		done := make(chan error)
+		go func() {
+			_, err := w.Append(ctx, nil, nil)
+			done <- err
+		}()
+		until(t, "the writer sleeps", func() bool { return sleeping(node.Segment(), "log") == 1 })
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, journal.ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+}

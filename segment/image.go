@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/sys"
 )
 
 // OpenImage reads the file of a bus whose processes are all dead, or a copy of
@@ -22,7 +23,7 @@ func OpenImage(path string) (*Segment, error) {
 }
 
 func openImage(path string) (*Segment, error) {
-	f, err := os.Open(path)
+	f, err := sys.OpenToRead(path)
 	if err != nil {
 		return nil, pathless(err)
 	}
@@ -32,7 +33,7 @@ func openImage(path string) (*Segment, error) {
 	case err != nil:
 		return nil, pathless(err)
 	case !st.Mode().IsRegular():
-		return nil, &FormatError{Field: "file", Have: st.Mode().Type().String(), Want: "a regular file"}
+		return nil, &FormatError{Field: "file", Have: kindOf(st.Mode()), Want: "a regular file"}
 	case st.Size() < superSize:
 		return nil, &FormatError{Field: "length of the file", Have: fmt.Sprintf("%d bytes", st.Size()), Want: fmt.Sprintf("at least %d bytes, a superblock", superSize)}
 	}
@@ -44,16 +45,34 @@ func openImage(path string) (*Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := mem.Alloc(int(sb.size))
+	b, err := sys.MapZeros(int64(sb.size)) // of a bus of a terabyte, a few pages may be there
+	if err != nil {
+		return nil, fmt.Errorf("memory for a bus of %d bytes: %w", sb.size, err)
+	}
 	if err := readData(f, b[:min(sb.size, uint64(st.Size()))]); err != nil {
+		_ = sys.Unmap(b)
 		return nil, pathless(err)
 	}
 	o := (&Options{ReadOnly: true}).resolve()
 	o.Kernel = processID()
 	s := newSegment(b, sb, path, o)
+	s.unmapLater(b)
 	s.own = newTableLocks(s.b, s.kernel)
 	s.image = true
 	return s, nil
+}
+
+// kindOf is what a file is that is not regular.
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return m.Type().String()
 }
 
 // readData reads the file into b, but for its holes, of which a bus has many.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,6 +113,19 @@ func TestImagesThatAreCutShortOrDamaged(t *testing.T) {
 	call(t, dir, nil, "doctor").status(0)
 	clean(t, dir)
 	tidy(t, dir)
+}
+
+func TestImageThatIsAPipe(t *testing.T) {
+	dir := shmtest.Dir(t)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"tail", "--image"}, {"tail", "--file"}, {"info", "--image"}, {"info", "--file"}} {
+		call(t, dir, nil, append([]string{"journal"}, append(args, fifo, "app")...)...).status(1).says("regular file")
+	}
+	call(t, dir, nil, "journal", "tail", "--image", fifo).status(1).says("file is a pipe, want a regular file")
+	call(t, dir, nil, "journal", "tail", "--image", dir).status(1).says("file is a directory, want a regular file")
 }
 
 // cutShort cuts a bus file off at a place in the area of its journal.

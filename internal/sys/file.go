@@ -14,7 +14,15 @@ import (
 // points to, and never waits (a FIFO, a device). flags are those of os.OpenFile;
 // an [os.PathError] says why not, ELOOP that path is a symbolic link.
 func OpenFile(path string, flags int, perm uint32) (*os.File, error) {
-	flags |= unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	return open(path, flags|unix.O_NOFOLLOW, perm)
+}
+
+// OpenToRead opens for reading what path names, be it through symbolic links,
+// and never waits either.
+func OpenToRead(path string) (*os.File, error) { return open(path, unix.O_RDONLY, 0) }
+
+func open(path string, flags int, perm uint32) (*os.File, error) {
+	flags |= unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	fd, err := retry(func() (int, error) { return unix.Open(path, flags, perm) })
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}

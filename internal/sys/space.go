@@ -25,7 +25,15 @@ func Map(f *os.File, size int64, write bool) ([]byte, error) {
 	return b, nil
 }
 
-// Unmap undoes Map. Nobody may touch b any more.
+// MapZeros maps size bytes of memory that read as zero. Only pages that are
+// written take memory, so size may be far more than there is.
+func MapZeros(size int64) ([]byte, error) {
+	const flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
+	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, flags)
+	return b, os.NewSyscallError("mmap", err)
+}
+
+// Unmap undoes Map and MapZeros. Nobody may touch b any more.
 func Unmap(b []byte) error { return os.NewSyscallError("munmap", unix.Munmap(b)) }
 
 // chunk bounds one fallocate: the kernel gives up a whole call when a signal

@@ -129,6 +129,44 @@ func TestOpenFileFollowsNoLinkAndNeverWaits(t *testing.T) {
 	}
 }
 
+func TestOpenToReadFollowsLinksAndNeverWaits(t *testing.T) {
+	dir := t.TempDir()
+	link, fifo := filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink(fifo, link)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenToRead(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := StatFile(f); err != nil || st.Regular {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenToRead(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMapZeros(t *testing.T) {
+	b, err := MapZeros(1 << 40) // more than there is
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[1<<39] = 1
+	if len(b) != 1<<40 || b[0] != 0 || b[1<<40-1] != 0 {
+		t.Error("it is not zero")
+	}
+	if err := Unmap(b); err != nil {
+		t.Error(err)
+	}
+	if _, err := MapZeros(1 << 60); !errors.Is(err, syscall.ENOMEM) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEndOfAProcessIsNoticed(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {

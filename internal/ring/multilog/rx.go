@@ -54,7 +54,8 @@ type Rx struct {
 	Filter Filter
 	Skipped
 
-	budget int // bytes that the checksums of an image may still cover
+	budget int    // bytes that the checksums of an image may still cover
+	steps  uint64 // cells that the reader of an image may still look for records in
 	buf    []byte
 	hdr    [headerSize + MaxName + MaxKey + 8]byte
 }
@@ -304,12 +305,15 @@ func (r *Rx) jump() error {
 // broken is told that the word at Pos makes no sense, or, with no error, that
 // it is of another lap. In a log that is in use the error stands; in an image
 // the reader goes on at the next record that holds together, if there is one.
+// An image can be made so that each one is a lap behind the one before: the
+// steps are counted.
 func (r *Rx) broken(err error) (moved bool, _ error) {
 	if !r.image {
 		return false, err
 	}
 	l := r.log
-	for p := r.Pos + 1; p <= r.Pos+2*l.n; p++ {
+	for p := r.Pos + 1; p <= r.Pos+2*l.n && r.steps > 0; p++ {
+		r.steps--
 		w, age := l.load(p)
 		if age != 0 || w.status() != stReady {
 			continue

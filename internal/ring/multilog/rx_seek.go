@@ -90,6 +90,7 @@ func (r *Rx) rewind() error {
 	l, e := r.log, r.entry
 	r.entry = nil
 	defer func() { r.entry = e }()
+	r.steps = 8 * l.n
 	for range stubborn {
 		r.Pos, r.Seq, r.bytes = 0, 0, 0
 		err := r.jump()
