@@ -180,8 +180,11 @@ func TestExploreSuspectWriter(t *testing.T) {
 		w := newWorld(x, []Mode{Overwrite, Reject}[x.Rand.IntN(2)])
 		w.stopped = true
 		p := w.writer(0x101, w.some())
-		if w.rng.IntN(2) == 0 {
+		switch w.rng.IntN(3) {
+		case 0:
 			w.halt(p, 40)
+		case 1:
+			p.On, p.KillAt = oneOf(w, "half", "whole"), 1+w.rng.IntN(3) // of which nobody has evidence
 		}
 		x.Add("silence", func(*explore.Party) { // rings nobody
 			for range w.rng.IntN(60) {

@@ -245,6 +245,11 @@ func (w *world) check() error {
 	if int(records) != len(w.ledger) || in.Given+in.Records != records || in.GivenBytes+in.Bytes != size {
 		wrong("%d records were finished, %d before the tail; the log says %d and %d", len(w.ledger), records, in.Given, in.Records)
 	}
+	for i := range w.l.readers {
+		if e := who(w.l.readers[i].who.Load()); e.state() != whoRetired && w.status[e.owner()] == Gone {
+			wrong("%#x is gone, and has entry %d", e.owner(), i)
+		}
+	}
 	for _, r := range w.readers {
 		if err := r.check(w); err != nil && w.status[r.owner] == Alive {
 			wrong("%w", err)

@@ -64,6 +64,27 @@ func TestALateWakerDoesNotTakeTheNextSleepAway(t *testing.T) {
 	}
 }
 
+// Who goes to sleep at the end must learn that a record is being written there,
+// if one behind it is finished already: its writer may have fallen silent.
+func TestASleeperLearnsOfAnUnfinishedRecord(t *testing.T) {
+	r := newRig(t, small(Overwrite))
+	rx := r.rx(0x303)
+	must(t, rx.Register(false))
+	at(t, "multilog.K2", func() {
+		if _, err := r.tx(0x101).Reserve(1, 1); err != nil {
+			t.Error(err)
+		}
+		r.fill(r.tx(0x202), 1, 1) // it finds nobody asleep
+	})
+	if timed := rx.Entry().Asleep(rx); !timed && !rx.Ready() {
+		t.Error("the reader sleeps without a limit over a record that may never be finished")
+	}
+	rx.Entry().Awake()
+	if timed := rx.Entry().Asleep(rx); !timed || rx.Ready() {
+		t.Error("the second time it knows")
+	}
+}
+
 // The scheme's bound: a writer that loses its place to others fails once for
 // each of their claims, and then has its own.
 func TestOneRetryForEachRival(t *testing.T) {
