@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // Tx appends records. Reserve and Append are for one goroutine at a time; what
@@ -103,12 +104,21 @@ func (t *Tx) straight(pos, k uint64) bool {
 }
 
 // failed counts a claim at pos that failed because a rival made one. Else the
-// word was sealed, by ourselves perhaps, or made younger.
+// word was sealed, by ourselves perhaps, or made younger. After a rival's it
+// rests: two that are at it all the time would take the line of the state words
+// from each other for every record, and so each makes some before it moves.
 func (t *Tx) failed(pos uint64) {
 	if _, age := t.log.load(pos); age <= 0 {
 		t.Retries++
+		for range rest {
+			wake.Pause()
+		}
 	}
 }
+
+// rest is about half a microsecond: as long as some records and a way of the
+// line from the far end of a machine.
+const rest = 32
 
 // claim is W1 to W7.
 func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
