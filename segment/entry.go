@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 
 	"github.com/ringbus/ringbus/internal/mem"
 )
@@ -177,16 +178,32 @@ func (s *Segment) writeKey(i int, k Key, created int64) {
 // key copies the key of entry i. It means something only if the entry's word
 // was the same before and after.
 func (s *Segment) key(i int) Key {
+	k := s.rawKey(i)
+	k.Name = shown(k.Name)
+	return k
+}
+
+// rawKey is key with the name as it is: it must not be printed.
+func (s *Segment) rawKey(i int) Key {
 	at := entryOff(i)
 	return Key{
 		Kind: Kind(mem.U32(s.b, at+entryKind).Load()),
 		Sub:  mem.U32(s.b, at+entrySub).Load(),
-		Name: s.name(at + entryName),
+		Name: s.rawName(at + entryName),
 	}
 }
 
-// name copies a zero-padded name of 128 bytes.
-func (s *Segment) name(off int) string {
+// shown is a name that a peer wrote: if no bus would have it, it is in quotes
+// and in ASCII, so that a terminal can print it.
+func shown(name string) string {
+	if name == "" || CheckName(name) == nil {
+		return name
+	}
+	return strconv.QuoteToASCII(name)
+}
+
+// rawName copies a zero-padded name of 128 bytes.
+func (s *Segment) rawName(off int) string {
 	var b [maxName]byte
 	mem.CopyOut(b[:], mem.U64s(s.b, off, maxName/8))
 	n := len(b)
@@ -196,7 +213,7 @@ func (s *Segment) name(off int) string {
 	return string(b[:n])
 }
 
-func (s *Segment) nodeName(slot int) string { return s.name(slotOff(slot) + nodeName) }
+func (s *Segment) nodeName(slot int) string { return shown(s.rawName(slotOff(slot) + nodeName)) }
 
 // find returns the entry that holds key, if there is one.
 func (s *Segment) find(k Key) (int, entry, bool) {

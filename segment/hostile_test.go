@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,5 +74,34 @@ func TestBellOfASlotThatIsNone(t *testing.T) {
 	}
 	if s.BellOf(0) == nil || s.BellOf(nodeCount-1) == nil {
 		t.Error("a slot has no bell")
+	}
+}
+
+// What a peer wrote for a name is printed by whoever looks at the bus.
+func TestNamesThatAreNoneAreQuoted(t *testing.T) {
+	const evil, want = "\x1b]0;pwn\x07\u202e", `"\x1b]0;pwn\a\u202e"`
+	s := memory(t, nil)
+	n := join(t, s, "a")
+	create(t, n, lane, minBlock)
+	at := slotOff(n.Owner().Slot()) + nodeName
+	clear(s.b[at : at+maxName])
+	copy(s.b[at:at+maxName], evil)
+	clear(s.b[entryOff(0)+entryName : entryOff(1)])
+	copy(s.b[entryOff(0)+entryName:entryOff(1)], evil)
+	if got := s.Nodes(); len(got) != 1 || got[0].Name != want {
+		t.Errorf("nodes %+v", got)
+	}
+	if got := s.Areas(); len(got) != 1 || got[0].Key.Name != want {
+		t.Errorf("areas %+v", got)
+	}
+	if got := s.NameOf(n.Owner()); got != want {
+		t.Errorf("name %s", got)
+	}
+	if _, err := s.Find(Key{Kind: lane.Kind, Sub: lane.Sub, Name: want}); err == nil {
+		t.Error("what is shown is found")
+	}
+	mem.CopyIn(mem.U64s(s.b, at, maxName/8), []byte(strings.Repeat("\xff", maxName)))
+	if got := s.NameOf(n.Owner()); got != `"`+strings.Repeat(`\xff`, maxName)+`"` {
+		t.Errorf("name %s", got)
 	}
 }

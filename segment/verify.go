@@ -91,7 +91,7 @@ func (c *checker) node(slot int) {
 		c.report(where, "%v is none of the format's", w.state())
 	}
 	if gen, _ := untag(s.beat(slot).Load()); w.state() == NodeLive && gen == o.Generation() {
-		if err := CheckName(s.nodeName(slot)); err != nil {
+		if err := CheckName(s.rawName(slotOff(slot) + nodeName)); err != nil {
 			c.report(where, "%v", err)
 		}
 	}
@@ -151,7 +151,7 @@ func (c *checker) entry(i int) {
 
 func (c *checker) entryKey(where string, i int) {
 	s := c.s
-	k := s.key(i)
+	k := s.rawKey(i)
 	if err := k.check(); err != nil {
 		c.report(where, "%v", err)
 	}
