@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,28 @@ func writeRecord(w *bufio.Writer, r journal.Record) error {
 func writeData(w *bufio.Writer, r journal.Record) error {
 	_, err := w.Write(r.Data)
 	return err
+}
+
+// printer returns what prints records in the shape that the flags ask for; tty
+// says that it goes to a terminal.
+func (t *tailFlags) printer(asJSON, tty bool) func(*bufio.Writer, journal.Record) error {
+	switch {
+	case t.raw:
+		return writeData
+	case t.data && tty:
+		return writeSafely
+	case t.data:
+		return writeText
+	case asJSON:
+		return writeRecord
+	}
+	return (&style{color: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", safe: tty}).line
+}
+
+// writeSafely is writeText for terminals.
+func writeSafely(w *bufio.Writer, r journal.Record) error {
+	r.Data = []byte(harmless(string(r.Data)))
+	return writeText(w, r)
 }
 
 // writeText ends the data with a newline, unless it has one.
@@ -123,19 +146,26 @@ func quoted(text string) string {
 	return text
 }
 
-// harmless is text with the characters that control terminals replaced.
+// harmless is text with what controls terminals replaced, be it their control
+// characters, those that turn the direction of writing, or bytes of no UTF-8.
 func harmless(text string) string {
-	bad := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7F && r < 0xA0 }
-	if !strings.ContainsFunc(text, bad) {
-		return text
-	}
 	var b strings.Builder
-	for _, r := range text {
-		if bad(r) {
-			fmt.Fprintf(&b, `\x%02x`, r)
+	done := 0 // so far in b
+	for i, size := 0, 0; i < len(text); i += size {
+		var r rune
+		r, size = utf8.DecodeRuneInString(text[i:])
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			continue
+		}
+		b.WriteString(text[done:i])
+		if done = i + size; size == 1 {
+			fmt.Fprintf(&b, `\x%02x`, text[i])
 		} else {
-			b.WriteRune(r)
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
 		}
 	}
-	return b.String()
+	if done == 0 {
+		return text
+	}
+	return b.String() + text[done:]
 }

@@ -39,17 +39,7 @@ func (g *global) tail(ctx context.Context, name string, f *tailFlags) error {
 	}
 	defer func() { _ = end() }()
 	t := &tailer{ctx: ctx, name: r.Journal(), r: r, out: bufio.NewWriterSize(os.Stdout, 256<<10), json: g.json, follow: f.follow}
-	switch {
-	case f.raw:
-		t.write = writeData
-	case f.data:
-		t.write = writeText
-	case g.json:
-		t.write = writeRecord
-	default:
-		tty := sys.Terminal(os.Stdout)
-		t.write = (&style{color: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", safe: tty}).line
-	}
+	t.write = f.printer(g.json, sys.Terminal(os.Stdout))
 	if f.hold && r.Mode() != journal.Reject {
 		t.say("the journal overwrites its oldest records when it is full: --hold holds nothing")
 	}

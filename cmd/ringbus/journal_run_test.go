@@ -304,3 +304,31 @@ func TestRecordsForPeople(t *testing.T) {
 		t.Errorf("%q", b.String())
 	}
 }
+
+func TestOnATerminalDataControlsNothing(t *testing.T) {
+	for data, want := range map[string]string{
+		"":                              "",
+		"plain, \u00e9\t\u4e16\n\ufffd": "plain, \u00e9\t\u4e16\n\ufffd",
+		"\x1b]0;title\x07 \r\x7f":       `\x1b]0;title\x07 \x0d\x7f`,
+		"in \x9b31m and \u009b31m":      `in \x9b31m and \u009b31m`,
+		"\u202etxt.exe\u2028\u200b":     `\u202etxt.exe\u2028\u200b`,
+		"\U000e0001 tag":                `\U000e0001 tag`,
+	} {
+		if got := harmless(data); got != want {
+			t.Errorf("%q is printed as %q, want %q", data, got, want)
+		}
+		for _, tty := range []bool{false, true} {
+			for flags, want := range map[*tailFlags]string{
+				{data: true}: map[bool]string{false: data, true: want}[tty],
+				{raw: true}:  data,
+			} {
+				var b strings.Builder
+				w := bufio.NewWriter(&b)
+				err := errors.Join(flags.printer(false, tty)(w, journal.Record{Data: []byte(data)}), w.Flush())
+				if got := strings.TrimSuffix(b.String(), "\n"); err != nil || got != strings.TrimSuffix(want, "\n") {
+					t.Errorf("%q on a terminal (%v): %q, want %q", data, tty, got, want)
+				}
+			}
+		}
+	}
+}

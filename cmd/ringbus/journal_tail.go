@@ -44,7 +44,8 @@ func newJournalTail(g *global) *cobra.Command {
 		Long: `Print the records of a journal in their order, from the oldest one on: time,
 level, writer, key and data; with --data only that, on a line; with --raw its
 bytes and nothing else; with --json an object with position, sequence, time,
-level, writer, key, length and data (or data_base64, if it is not UTF-8).
+level, writer, key, length and data (or data_base64, if it is not UTF-8). On a
+terminal, what would control it is replaced, but with --raw.
 
 What is missing is told where it is missing, on standard error: records that went
 before they were read (lost), whose writers died over them (tombs), that were
