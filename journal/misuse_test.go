@@ -209,6 +209,40 @@ func TestWhatIsClosedSaysSo(t *testing.T) {
 	}
 }
 
+// The memory of a closed reader may be gone, or hold something else.
+func TestAClosedReaderLooksAtNothing(t *testing.T) {
+	node := ringbustest.New(t).Node("app")
+	w, r := open(t, node, "log", nil), reader(t, node, "log", nil)
+	if err := journal.SetLevel(node, "log", slog.LevelDebug); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := r.WaitsFor(); ok {
+		t.Error("it waits for a record of an empty journal")
+	}
+	if _, err := w.Reserve(context.Background(), 1, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	write(t, w, "behind")
+	if u, ok := r.WaitsFor(); !ok || u.Writer != "app" || u.Size != 128 || u.Position+2 != r.End() {
+		t.Errorf("it waits for %+v, %v", u, ok)
+	}
+	if l, ok := r.Level(); !ok || l != slog.LevelDebug {
+		t.Errorf("level %v, %v", l, ok)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if u, ok := r.WaitsFor(); ok {
+		t.Errorf("closed, it waits for %+v", u)
+	}
+	if all, err := r.Unfinished(); !errors.Is(err, journal.ErrClosed) || all != nil {
+		t.Errorf("closed, it lists %+v, %v", all, err)
+	}
+	if l, ok := r.Level(); ok || r.End() != 0 || r.Skipped() != (journal.Skipped{}) {
+		t.Errorf("closed, it says %v, %d, %+v", l, r.End(), r.Skipped())
+	}
+}
+
 func TestReservationsThatAreMisused(t *testing.T) {
 	node := ringbustest.New(t).Node("app")
 	w, r := open(t, node, "log", nil), reader(t, node, "log", nil)

@@ -57,36 +57,78 @@ func (r *Reader) Mode() Mode { return Mode(r.rx.Log().Config().Mode) }
 // was moved last.
 func (r *Reader) Skipped() Skipped { return Skipped(r.rx.Skipped) }
 
-// End is the position that the next record will have, or a greater one: a
-// reader that has come so far has read all there was when End was called.
-func (r *Reader) End() uint64 { return r.rx.Log().End() }
+// look calls f, which looks at the journal, unless the reader is closed: then
+// the memory may be gone.
+func (r *Reader) look(f func()) bool {
+	r.gate.Enter("Reader")
+	defer r.gate.Leave()
+	if r.gate.Closed.Load() {
+		return false
+	}
+	f()
+	return true
+}
 
-// Open is a record that is not finished.
-type Open struct {
+// End is the position that the next record will have, or a greater one: a
+// reader that has come so far has read all there was when End was called. Of a
+// closed reader it is 0.
+func (r *Reader) End() (position uint64) {
+	r.look(func() { position = r.rx.Log().End() })
+	return position
+}
+
+// Unfinished is a record that is not finished.
+type Unfinished struct {
 	Position uint64
 	Writer   string // the name of its writer's node, or its number if that is gone
 	Size     int    // bytes that it takes in the journal
 }
 
+func (r *Reader) unfinished(c multilog.OpenClaim) Unfinished {
+	return Unfinished{c.Position, r.who(c.Owner), c.Size}
+}
+
+// WaitsFor returns the record that the reader stands before, if that is not
+// finished; ok is false if it is, if there is none, and if the reader is closed.
+// It costs one load, where [Reader.Unfinished] walks the whole journal.
+func (r *Reader) WaitsFor() (u Unfinished, ok bool) {
+	r.look(func() {
+		var c multilog.OpenClaim
+		if c, ok = r.rx.Waits(); ok {
+			u = r.unfinished(c)
+		}
+	})
+	return u, ok
+}
+
 // Unfinished lists the records that are not finished, from the oldest on: the
-// first one is what all readers wait for. In an image they never will be.
-func (r *Reader) Unfinished() ([]Open, error) {
-	in, err := r.rx.Log().Info()
-	var out []Open
-	for _, c := range in.Open {
-		out = append(out, Open{c.Position, r.who(c.Owner), c.Size})
+// first one is what all readers wait for. In an image they never will be. An
+// error is [ErrClosed], or a [CorruptError] that ended the walk.
+func (r *Reader) Unfinished() (all []Unfinished, err error) {
+	open := r.look(func() {
+		var in multilog.Info
+		in, err = r.rx.Log().Info()
+		for _, c := range in.Open {
+			all = append(all, r.unfinished(c))
+		}
+	})
+	switch {
+	case !open:
+		return nil, r.closedErr()
+	case err != nil:
+		return all, fmt.Errorf("journal %q: %w", r.name, err)
 	}
-	if err != nil {
-		return out, fmt.Errorf("journal %q: %w", r.name, err)
-	}
-	return out, nil
+	return all, nil
 }
 
 // Level returns the filter that the journal's writers share; ok is false if
-// there is none.
+// there is none, or the reader is closed.
 func (r *Reader) Level() (level slog.Level, ok bool) {
-	l := r.rx.Log().Level()
-	return slog.Level(l), l != multilog.NoLevel
+	r.look(func() {
+		l := r.rx.Log().Level()
+		level, ok = slog.Level(l), l != multilog.NoLevel
+	})
+	return level, ok
 }
 
 func (r *Reader) closedErr() error { return fmt.Errorf("reader of journal %q: %w", r.name, ErrClosed) }

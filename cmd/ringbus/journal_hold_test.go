@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,4 +189,22 @@ func TestTheDoctorFindsADamagedJournal(t *testing.T) {
 	call(t, dir, nil, "journal", "rm", "app").status(0)
 	clean(t, dir)
 	tidy(t, dir)
+}
+
+// A journal may be large: who waits looks at the record that it waits for only,
+// and not at those behind, of which one is garbled here.
+func TestATailThatWaitsDoesNotWalkTheJournal(t *testing.T) {
+	dir := shmtest.Dir(t)
+	p := unfinishedRecord(t, dir, "slow")
+	appendTo(t, dir, "behind\n")
+	f := start(t, dir, nil, "journal", "tail", "-f", "--data", "app")
+	eventually(t, "it has come to what is unfinished", func() bool { return f.out.String() == "before\n" })
+	damage(t, filepath.Join(dir, "default"), stateAt+2*8, 7)
+	if out := call(t, dir, nil, "journal", "info", "app").out.String(); !strings.Contains(out, "corrupt state word") {
+		t.Errorf("it is not garbled: %s", out)
+	}
+	eventually(t, "it says who keeps it waiting", func() bool { return strings.Contains(f.errs.String(), `waiting for "slow"`) })
+	f.signal(os.Interrupt)
+	f.status(130)
+	p.Kill()
 }

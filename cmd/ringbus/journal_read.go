@@ -122,19 +122,12 @@ func (t *tailer) wait() (journal.Record, error) {
 			return rec, err
 		}
 		t.tell(journal.Skipped{}, "so far")
-		open, err := t.r.Unfinished()
-		if err != nil {
-			return rec, err
-		}
-		at := uint64(0)
-		if len(open) > 0 {
-			at = open[0].Position
-		}
-		if at != 0 && at == t.waits && at != t.said {
+		u, _ := t.r.WaitsFor()
+		if at := u.Position; at != 0 && at == t.waits && at != t.said {
 			t.said = at
-			t.say("waiting for %q, which has not finished its record at position %d: \"ringbus journal info\" says more", open[0].Writer, at)
+			t.say("waiting for %q, which has not finished its record at position %d: \"ringbus journal info\" says more", u.Writer, at)
 		}
-		t.waits = at
+		t.waits = u.Position
 	}
 }
 
@@ -180,7 +173,7 @@ func (t *tailer) say(format string, args ...any) {
 }
 
 // rest tells what was passed after the last record, and what is not finished.
-func (t *tailer) rest(f *tailFlags) []journal.Open {
+func (t *tailer) rest(f *tailFlags) []journal.Unfinished {
 	t.follow = false // nothing comes later
 	var s journal.Skipped
 	if all := t.r.Skipped(); f.count == 0 {
@@ -220,7 +213,7 @@ type unfinished struct {
 	Size     int    `json:"size"`
 }
 
-func (t *tailer) summary(open []journal.Open) {
+func (t *tailer) summary(open []journal.Unfinished) {
 	s := t.told
 	if !t.json {
 		fmt.Fprintf(os.Stderr, "records=%d bytes=%d lost=%d tombs=%d holes=%d corrupt=%d unfinished=%d\n",

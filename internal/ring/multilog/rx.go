@@ -174,6 +174,16 @@ func (r *Rx) idle() {
 	}
 }
 
+// Waits returns the claim at Pos, if it is being written.
+func (r *Rx) Waits() (OpenClaim, bool) {
+	w, age := r.log.load(r.Pos)
+	k, err := r.log.span(r.Pos, w)
+	if age != 0 || err != nil || w.status() != stBusy {
+		return OpenClaim{}, false
+	}
+	return OpenClaim{r.Pos, w.owner(), int(k) * CellSize}, true
+}
+
 // pass is R2 for a BUSY word: it reports whether Next may look again, because
 // the owner is dead or suspect.
 func (r *Rx) pass(w state, look bool) bool {
