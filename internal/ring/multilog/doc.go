@@ -31,7 +31,8 @@
 //	BUSY -> PAD                 its owner gave it up
 //	BUSY -> TOMB                anyone, with evidence that the owner is dead
 //	BUSY -> HOLE                a writer that laps it; a reader that meets it, if the owner is suspect
-//	BUSY, HOLE -> GONE          recovery, if the owner was evicted: it may still store
+//	BUSY -> GONE                the same, and recovery, if the owner was evicted: it may still store
+//	HOLE -> GONE                recovery, if the owner was evicted
 //	HOLE -> PAD                 its owner, when it stores no more; recovery, when it is dead
 //
 // # Invariants
