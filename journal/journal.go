@@ -150,7 +150,10 @@ func Level(node *ringbus.Node, name string) (level slog.Level, ok bool, err erro
 }
 
 // SetLevel sets the filter that all writers of the journal share, from their
-// next record on. It costs them one load.
+// next record on. It costs them one load. What [Writer.Write] appends, for
+// instance for slog.NewJSONHandler, log or "ringbus journal run", has its
+// writer's own level, whatever its text says: the filter takes all of it or
+// nothing. [NewHandler] gives each record its own.
 func SetLevel(node *ringbus.Node, name string, level slog.Level) error {
 	p, err := open(node, name)
 	if err != nil {

@@ -16,7 +16,12 @@ func newJournalLevel(g *global) *cobra.Command {
 		Long: `Show the filter that all writers of a journal share, or set it: from their next
 record on they leave out what is below it. It costs them one load. Off removes
 it. What is in the journal already stays; "ringbus journal tail --level" filters
-what is read.`,
+what is read.
+
+The records of a logger that writes lines (slog.NewJSONHandler, log), as those of
+each stream of "ringbus journal run", have one level, their writer's (INFO unless
+it says otherwise), whatever the text says: the filter takes all of them or none.
+journal.NewHandler gives each record its own level.`,
 		Example: `  ringbus journal level app
   ringbus journal level app warn
   ringbus journal level app -- -4   # a number, as slog has it: debug
