@@ -29,7 +29,8 @@ func newJournalRun(g *global) *cobra.Command {
 		Long: `Run a program and append each line of its standard output and standard error as
 one record, whose key is the stream: stdout or stderr. A line that is longer than
 a record may be is cut into several. The writer's name is the program's, unless
---name says otherwise.
+--name says otherwise. Each stream keeps its order; which of two lines of
+different streams came first is not known, and the records need not say it.
 
 Signals that ask a program to end are passed on. The exit status is the program's,
 or 128 and the number of the signal that ended it; 127: there is no such program;
