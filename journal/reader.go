@@ -137,7 +137,8 @@ func (r *Reader) register(hold bool) error {
 }
 
 // Read returns the next record, and waits for it until ctx ends. At the end of
-// an image it returns io.EOF. Other errors say that the journal is garbled.
+// an image it returns io.EOF. Other errors: ctx's; [ErrClosed]; [ErrFenced]; a
+// [CorruptError], if the journal is garbled.
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()
@@ -149,7 +150,8 @@ func (r *Reader) Read(ctx context.Context) (Record, error) {
 }
 
 // TryRead returns the next record if there is one, and does not wait. ok is
-// false at the end, and at a record that is not finished: see [Reader.Unfinished].
+// false at the end, and at a record that is not finished: see [Reader.WaitsFor].
+// Its errors are those of Read, without ctx's and io.EOF.
 func (r *Reader) TryRead() (rec Record, ok bool, err error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()

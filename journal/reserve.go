@@ -37,7 +37,8 @@ type Reservation struct {
 // Reserve makes room for a record of at least least bytes of data, and of up to
 // most, if as much is there now. It waits like Append. If the journal's filter
 // leaves the record out, the reservation is of private memory, of least bytes,
-// and its Commit drops them.
+// and its Commit drops them. Its errors are those of Append; a [SizeError] is
+// about least.
 func (w *Writer) Reserve(ctx context.Context, least, most int, o *RecordOptions) (Reservation, error) {
 	return w.take(ctx, least, most, o, false)
 }
@@ -147,7 +148,9 @@ func (r Reservation) Data() []byte {
 }
 
 // Commit makes the first length bytes of Data a record, which all readers see
-// from now on, and ends the reservation.
+// from now on, and ends the reservation. The errors: [ErrLapped], if it took so
+// long that its room was taken away; [ErrFenced]; [ErrClosed]. There is no record
+// then.
 func (r Reservation) Commit(length int) error {
 	if r.r == nil {
 		return nil
@@ -212,7 +215,8 @@ func (r *reservation) abort() {
 
 // AppendFunc reserves least to most bytes, lets fill write them, and commits as
 // many as fill returns. If fill fails or panics there is no record. Close waits
-// for fill, and must not be called by it.
+// for fill, and must not be called by it. The errors are fill's, and those of
+// Append and of Commit.
 func (w *Writer) AppendFunc(ctx context.Context, least, most int, o *RecordOptions, fill func(data []byte) (length int, err error)) error {
 	r, err := w.take(ctx, least, most, o, true)
 	if err != nil || r.r == nil {

@@ -66,7 +66,8 @@ func NewWriter(node *ringbus.Node, name string, o *Options) (*Writer, error) {
 	return w, nil
 }
 
-// Write appends p as one record, whole or not at all.
+// Write appends p as one record of the writer's own level, whole or not at all.
+// It waits like Append, for as long as it takes, and has its errors.
 func (w *Writer) Write(p []byte) (int, error) {
 	if _, err := w.Append(context.Background(), p, nil); err != nil {
 		return 0, err
@@ -78,6 +79,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 // record's position, which is greater than that of any record finished before;
 // 0 if the journal's filter left the record out. In reject mode it waits for
 // room until ctx ends, unless the writer's Options say NoWait.
+//
+// The errors: a [SizeError], if data is larger than a record may be; [ErrFull],
+// if the writer does not wait, and in overwrite mode if nothing but records that
+// are being written is in the way; [ErrClosed]; [ErrFenced]; a [CorruptError];
+// ctx's; and one in words if the key is too long.
 func (w *Writer) Append(ctx context.Context, data []byte, o *RecordOptions) (position uint64, err error) {
 	return w.put(ctx, data, w.levelOf(o), o)
 }
