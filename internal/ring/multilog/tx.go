@@ -235,7 +235,7 @@ func (t *Tx) run(pos, k uint64) uint64 {
 		if carried(x, age) {
 			return j
 		}
-		if age > ancient {
+		if age > ancient && l.tail.Load() <= pos { // else x is newer, by half of all laps
 			l.states[i+j].CompareAndSwap(uint64(x), uint64(packState(lap-1, stPad, 0, 1)))
 		}
 	}
