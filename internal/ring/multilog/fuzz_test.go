@@ -134,8 +134,8 @@ func (s *sample) intact(t touched) (out []modelRecord) {
 	l := s.log
 	head := l.loadRoom().head()
 	switch {
-	case head == 0 || head > s.end+l.n: // nobody takes that for a place in this log
-		head = s.head
+	case head == 0 || head > s.end+l.n && head&(l.n<<lapBits-1) > s.end+l.n:
+		head = s.head // nobody takes that for a place in this log
 	case t.room:
 		return nil
 	}

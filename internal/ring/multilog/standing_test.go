@@ -299,3 +299,29 @@ func TestHolesOfTheDeadAreUsedAgain(t *testing.T) {
 	}
 	r.sound()
 }
+
+// Neither end allocates for a record.
+func TestNoAllocationForARecord(t *testing.T) {
+	r := newRig(t, small(Overwrite))
+	tx, rx, p, data := r.tx(0x101), r.rx(0x303), prefix("writer", "key"), make([]byte, 300)
+	now := func() (int64, int64) { return 1, 2 }
+	var rec Record
+	got, failed := 0, 0
+	if n := testing.AllocsPerRun(2000, func() {
+		if _, err := tx.Append(data, 0, now, p); err != nil {
+			failed++
+		}
+		c, err := tx.Reserve(100, 2000)
+		if err != nil || tx.Finish(c, Header{}, p, 60) != nil {
+			failed++
+		}
+		for f, _ := rx.Next(&rec, true); f == Got; f, _ = rx.Next(&rec, true) {
+			got++
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if got != 4002 || failed != 0 {
+		t.Errorf("%d received, %d failed", got, failed)
+	}
+}
