@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -109,4 +110,37 @@ func BenchmarkLog(b *testing.B) {
 	off := &slog.HandlerOptions{Level: slog.LevelWarn}
 	run("off", slog.NewJSONHandler(w, off))
 	run("off-handler", journal.NewHandler(w, off))
+}
+
+// BenchmarkRead is the time of reading a record of 64 bytes, from the journal's
+// oldest on.
+func BenchmarkRead(b *testing.B) {
+	for _, o := range []journal.Options{{NoTime: true, NoChecksum: true}, {}} {
+		b.Run(fmt.Sprintf("checksum=%v", !o.NoChecksum), func(b *testing.B) {
+			node := ringbustest.New(b).Node("app")
+			w, err := journal.NewWriter(node, "log", &o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r, err := journal.NewReader(node, "log", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			data := make([]byte, 64)
+			for range 40_000 {
+				if _, err := w.Append(context.Background(), data, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			chunked(b, func() {
+				if _, ok, err := r.TryRead(); err != nil {
+					b.Fatal(err)
+				} else if !ok {
+					if err := r.After(0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
 }

@@ -82,6 +82,7 @@ type Reader struct {
 	sleeper *wake.Sleeper // nil: it polls
 	gate    host.Gate
 	rec     multilog.Record
+	out     Record // of rec
 	told    multilog.Skipped
 	names   map[string]string
 }
@@ -142,11 +143,16 @@ func (r *Reader) register(hold bool) error {
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()
-	rec, found, err := r.next(r.end)
-	if found == multilog.Got || err != nil {
-		return rec, err
+	found, err := r.next(r.end)
+	if err != nil {
+		return Record{}, err
 	}
-	return r.wait(ctx, found)
+	if found != multilog.Got {
+		if err := r.wait(ctx, found); err != nil {
+			return Record{}, err
+		}
+	}
+	return r.out, nil
 }
 
 // TryRead returns the next record if there is one, and does not wait. ok is
@@ -156,52 +162,65 @@ func (r *Reader) TryRead() (rec Record, ok bool, err error) {
 	r.gate.Enter("Reader")
 	defer r.gate.Leave()
 	for {
-		rec, found, err := r.next(true)
-		if found != multilog.Busy || err != nil {
-			return rec, found == multilog.Got && err == nil, err
+		switch found, err := r.next(true); {
+		case err != nil:
+			return Record{}, false, err
+		case found == multilog.Got:
+			return r.out, true, nil
+		case found != multilog.Busy:
+			return Record{}, false, nil
 		}
 	}
 }
 
-// next looks for the next record. look says to ask after the writer of an
-// unfinished one, which may be dead.
-func (r *Reader) next(look bool) (Record, multilog.Found, error) {
+// next looks for the next record, which is in out if it is found. look says to
+// ask after the writer of an unfinished one, which may be dead.
+func (r *Reader) next(look bool) (multilog.Found, error) {
 	if r.gate.Closed.Load() {
-		return Record{}, multilog.End, r.closedErr()
+		return multilog.End, r.closedErr()
 	}
 	if r.p != nil {
 		if err := r.p.host.Node.Err(); err != nil {
-			return Record{}, multilog.End, fmt.Errorf("journal %q: %w", r.name, err)
+			return multilog.End, fmt.Errorf("journal %q: %w", r.name, err)
 		}
 	}
 	found, err := r.rx.Next(&r.rec, look)
 	if err != nil {
-		return Record{}, found, fmt.Errorf("journal %q: %w", r.name, err)
+		return found, fmt.Errorf("journal %q: %w", r.name, err)
 	}
 	if found == multilog.Got {
-		return r.record(), found, nil
+		r.record()
 	}
 	runtime.KeepAlive(r)
-	return Record{}, found, nil
+	return found, nil
 }
 
-// record is the record that was found, as users see it.
-func (r *Reader) record() Record {
-	m := &r.rec
-	s := r.rx.Skipped
-	rec := Record{
-		Position: m.Position, Sequence: m.Sequence, Time: m.Time(), Mono: time.Duration(m.Mono), Level: slog.Level(m.Level),
-		Writer: r.intern(m.Writer), Key: r.intern(m.Key), Data: m.Data,
-		Skipped: Skipped{
-			Lost: s.Lost - r.told.Lost, LostBytes: s.LostBytes - r.told.LostBytes, Tombs: s.Tombs - r.told.Tombs,
-			Holes: s.Holes - r.told.Holes, Corrupt: s.Corrupt - r.told.Corrupt,
-		},
+// record makes out the record that was found, as users see it. It is large: to
+// return it from here on would copy it twice more. Writer and key are often
+// those of the record before.
+func (r *Reader) record() {
+	m, out := &r.rec, &r.out
+	out.Position, out.Sequence, out.Data = m.Position, m.Sequence, m.Data
+	out.Time, out.Mono, out.Level = m.Time(), time.Duration(m.Mono), slog.Level(m.Level)
+	if string(m.Writer) != out.Writer {
+		out.Writer = r.intern(m.Writer)
 	}
-	if s.Lost != r.told.Lost && r.rx.Entry() != nil {
-		r.rx.Entry().Report(s)
+	if string(m.Key) != out.Key {
+		out.Key = r.intern(m.Key)
 	}
-	r.told = s
-	return rec
+	s, told := &r.rx.Skipped, &r.told
+	if *s == *told {
+		out.Skipped = Skipped{}
+		return
+	}
+	out.Skipped = Skipped{
+		Lost: s.Lost - told.Lost, LostBytes: s.LostBytes - told.LostBytes, Tombs: s.Tombs - told.Tombs,
+		Holes: s.Holes - told.Holes, Corrupt: s.Corrupt - told.Corrupt,
+	}
+	if s.Lost != told.Lost && r.rx.Entry() != nil {
+		r.rx.Entry().Report(*s)
+	}
+	*told = *s
 }
 
 // intern returns b as a string, and makes one only if it is new.
@@ -217,19 +236,19 @@ func (r *Reader) intern(b []byte) string {
 	return s
 }
 
-// wait is Read where there was not a record at once.
-func (r *Reader) wait(ctx context.Context, found multilog.Found) (Record, error) {
+// wait is Read where there was not a record at once. It ends with one in out.
+func (r *Reader) wait(ctx context.Context, found multilog.Found) error {
 	spin, rounds, polls := r.policy.Begin(), 0, 0
 	tired, look := false, false // the time to look is used up; the last look was a full one
 	for {
 		tired = tired || found != multilog.Busy && !spin.Next()
 		switch {
 		case r.end && found != multilog.Busy:
-			return Record{}, io.EOF
+			return io.EOF
 		case found == multilog.Busy || !tired: // Busy: there is more, but nothing for the filter
 			if rounds++; found == multilog.Busy || spin.RoundOver() {
 				if err := ctx.Err(); err != nil {
-					return Record{}, err
+					return err
 				}
 			}
 			look = rounds%1024 == 0 // who never sleeps asks now and then
@@ -238,19 +257,18 @@ func (r *Reader) wait(ctx context.Context, found multilog.Found) (Record, error)
 		case r.sleeper == nil:
 			polls++
 			if err := pause(ctx, min(time.Duration(polls)*100*time.Microsecond, 10*time.Millisecond)); err != nil {
-				return Record{}, err
+				return err
 			}
 			look = false
 		default:
 			if err := r.sleep(ctx); err != nil {
-				return Record{}, err
+				return err
 			}
 			spin, tired, look = r.policy.Begin(), false, false
 		}
-		var rec Record
 		var err error
-		if rec, found, err = r.next(look || r.end); err != nil || found == multilog.Got {
-			return rec, err
+		if found, err = r.next(look || r.end); err != nil || found == multilog.Got {
+			return err
 		}
 	}
 }
