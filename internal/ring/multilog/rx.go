@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/mem"
+	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // Found is what Next found.
@@ -54,10 +55,11 @@ type Rx struct {
 	Filter Filter
 	Skipped
 
-	budget int    // bytes that the checksums of an image may still cover
-	steps  uint64 // cells that the reader of an image may still look for records in
-	buf    []byte
-	hdr    [headerSize + MaxName + MaxKey + 8]byte
+	budget  int    // bytes that the checksums of an image may still cover
+	steps   uint64 // cells that the reader of an image may still look for records in
+	reading bool   // the last that Next found was a record
+	buf     []byte
+	hdr     [headerSize + MaxName + MaxKey + 8]byte
 }
 
 // NewRx makes a reader that disturbs nobody, at the oldest record.
@@ -124,6 +126,9 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 				}
 				continue
 			}
+			if r.rest() {
+				continue
+			}
 			r.idle()
 			return End, nil
 		}
@@ -153,9 +158,13 @@ func (r *Rx) Next(rec *Record, look bool) (Found, error) {
 		case stReady:
 			found, err := r.read(rec, k)
 			if err != nil || found {
+				r.reading = true
 				return Got, err
 			}
 		case stBusy:
+			if r.rest() {
+				continue
+			}
 			if !r.pass(w, look) {
 				r.Owner = w.owner()
 				r.idle()
@@ -182,6 +191,21 @@ func (r *Rx) Waits() (OpenClaim, bool) {
 		return OpenClaim{}, false
 	}
 	return OpenClaim{r.Pos, w.owner(), int(k) * CellSize}, true
+}
+
+// rest lets a reader that has just read a record, and finds no other, wait for a
+// moment, once: behind a writer that is at it all the time it would take the
+// line of the state words from it twice for each record, and so it reads some
+// records at a time, in lines that the writer has left.
+func (r *Rx) rest() bool {
+	if !r.reading {
+		return false
+	}
+	r.reading = false
+	for range rest {
+		wake.Pause()
+	}
+	return true
 }
 
 // pass is R2 for a BUSY word: it reports whether Next may look again, because

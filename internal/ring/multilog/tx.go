@@ -116,9 +116,9 @@ func (t *Tx) failed(pos uint64) {
 	}
 }
 
-// rest is about half a microsecond: as long as some records and a way of the
-// line from the far end of a machine.
-const rest = 32
+// rest is about a microsecond: as long as some records and the way of the line
+// from the far end of a machine.
+const rest = 64
 
 // claim is W1 to W7.
 func (t *Tx) claim(mn, mx uint64) (pos, k uint64, err error) {
