@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"context"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringbus/ringbus"
@@ -17,8 +20,9 @@ var unstamped = journal.Options{NoTime: true, NoChecksum: true}
 
 // Words of the arena.
 const (
-	arenaStop   = 2048
-	arenaCounts = 2176 // a line for each writer
+	arenaStop  = 2048
+	arenaStart = 2176
+	arenaRead  = 2304
 )
 
 // appends are records of 64 bytes.
@@ -72,18 +76,40 @@ func alone(o appends) func(*party) (sample, error) {
 		if err := o.append(w, data, 40_000); err != nil { // from here on it is full
 			return s, err
 		}
-		if o.read {
-			p.word(arenaStop).Store(0)
-			p.meet()
-			p.meet()
-			defer p.word(arenaStop).Store(1)
+		do := func(n int) error { return o.append(w, data, n) }
+		if !o.read {
+			times, err := chunked(p.count(o.count), do)
+			s.value = chunk / median(times) * 1e3
+			return s, err
 		}
-		times, err := chunked(p.count(o.count), func(n int) error { return o.append(w, data, n) })
-		if !o.lost {
+		p.word(arenaStop).Store(0)
+		p.meet()
+		p.meet()
+		defer p.word(arenaStop).Store(1)
+		times, err := o.beside(p, do)
+		if len(times) > 0 && !o.lost {
 			s.value = chunk / median(times) * 1e3
 		}
 		return s, err
 	}
+}
+
+// beside returns the times of the chunks in which the reader got on as the
+// writer did: in the others it had no CPU.
+func (o *appends) beside(p *party, do func(n int) error) (times []float64, err error) {
+	read := p.word(arenaRead)
+	const most = 40
+	for n := 0; len(times) < p.count(o.count)/chunk && n < most*o.count/chunk; n++ {
+		before := read.Load()
+		one, err := chunked(chunk, do)
+		if err != nil {
+			return nil, err
+		}
+		k := read.Load() - before
+		fmt.Fprintf(os.Stderr, "XX %d %.0f\n", k, one[0]/chunk*10)
+		times = append(times, one...)
+	}
+	return times, nil
 }
 
 // chunk is how much is timed at a time: few enough for most chunks to pass
@@ -126,7 +152,9 @@ func (o *appends) follow(p *party) (s sample, err error) {
 		}
 		if ok {
 			total += sum(rec.Data)
-			read++
+			if read++; read%32 == 0 {
+				mem.StoreRelease(p.word(arenaRead), read)
+			}
 		}
 	}
 	runtime.KeepAlive(total)
@@ -136,19 +164,19 @@ func (o *appends) follow(p *party) (s sample, err error) {
 	return s, nil
 }
 
-// together is the rate of writers in both processes, of all together, as the
-// parent sees it in the median of short moments.
+// together is the rate of writers in both processes, of all together, over all
+// moments in which both processes have a CPU.
 func together(o appends) func(*party) (sample, error) {
 	return func(p *party) (s sample, err error) {
 		mine := o.writers / 2
 		first := 0
-		if !p.parent {
-			first = mine
-		}
 		stop := p.word(arenaStop)
-		stop.Store(0)
-		for i := range mine {
-			p.word(arenaCounts + (first+i)*mem.Line).Store(0)
+		if p.parent {
+			stop.Store(0)
+			p.word(arenaStart).Store(uint64(time.Now().UnixNano()))
+			clear(p.arena[arenaSlots : arenaSlots+o.writers*moments*8])
+		} else {
+			first = mine
 		}
 		p.meet()
 		done := make(chan error, mine)
@@ -160,7 +188,7 @@ func together(o appends) func(*party) (sample, error) {
 			go func() { done <- o.write(p, w, first+i) }()
 		}
 		if p.parent {
-			s.value = o.watch(p)
+			time.Sleep(time.Duration(p.count(int(moments * moment))))
 			stop.Store(1)
 		}
 		for range mine {
@@ -169,8 +197,23 @@ func together(o appends) func(*party) (sample, error) {
 			}
 		}
 		p.meet()
+		if p.parent {
+			s.value = o.sumUp(p)
+		}
 		return s, err
 	}
+}
+
+// moment is short beside the time that a scheduler gives a thread, and long
+// beside that of some records.
+const (
+	moment  = 100 * time.Microsecond
+	moments = 5000
+)
+
+// progress is where writer i counts its records of a moment.
+func (p *party) progress(i, moment int) *atomic.Uint64 {
+	return p.word(arenaSlots + (i*moments+moment)*8)
 }
 
 // write appends, and counts, until somebody says stop.
@@ -181,47 +224,54 @@ func (o *appends) write(p *party, w *journal.Writer, i int) error {
 	}
 	defer unpin()
 	data := make([]byte, 64)
-	stop, count := p.word(arenaStop), p.word(arenaCounts+i*mem.Line)
-	for n := uint64(0); stop.Load() == 0; {
-		const some = 64
+	stop, start := p.word(arenaStop), int64(p.word(arenaStart).Load())
+	for stop.Load() == 0 {
+		const some = 32
 		if err := o.append(w, data, some); err != nil {
 			return err
 		}
-		n += some
-		mem.StoreRelease(count, n)
+		if n := (time.Now().UnixNano() - start) / int64(moment); 0 <= n && n < moments {
+			p.progress(i, int(n)).Add(some)
+		}
 	}
 	return nil
 }
 
-// watch looks at all writers' counts every few milliseconds.
-func (o *appends) watch(p *party) float64 {
-	counts := func() (all []float64, total float64) {
-		for i := range o.writers {
-			n := float64(p.word(arenaCounts + i*mem.Line).Load())
-			all, total = append(all, n), total+n
+// sumUp returns the rate, or the smallest share, over the moments in which a
+// writer of each process got on, as in the two before and after them.
+func (o *appends) sumUp(p *party) float64 {
+	busy := func(n, process int) bool {
+		for i := range o.writers / 2 {
+			if p.progress(process*o.writers/2+i, n).Load() > 0 {
+				return true
+			}
 		}
-		return all, total
+		return false
 	}
-	time.Sleep(20 * time.Millisecond) // all have begun, and the journal is full
-	before, last := counts()
-	start := time.Now()
-	var rates []float64
-	for range max(p.count(40), 10) {
-		time.Sleep(10 * time.Millisecond)
-		_, total := counts()
-		now := time.Now()
-		rates = append(rates, (total-last)/now.Sub(start).Seconds()/1e6)
-		last, start = total, now
+	each := make([]float64, o.writers)
+	total, count := 0.0, 0
+	for n := 2; n < moments-2; n++ {
+		both := true
+		for d := n - 2; d <= n+2; d++ {
+			both = both && busy(d, 0) && busy(d, 1)
+		}
+		if !both {
+			continue
+		}
+		count++
+		for i := range each {
+			k := float64(p.progress(i, n).Load())
+			each[i] += k
+			total += k
+		}
 	}
-	if !o.share {
-		return median(rates)
+	switch {
+	case count == 0:
+		return 0
+	case o.share:
+		return slices.Min(each) / total * float64(o.writers)
 	}
-	after, total := counts()
-	for i := range after {
-		after[i] -= before[i]
-		total -= before[i]
-	}
-	return slices.Min(after) / total * float64(o.writers)
+	return total / (float64(count) * moment.Seconds()) / 1e6
 }
 
 // twoSwaps is what no ring that names its writers can beat: a claim and a commit
