@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
-	"context"
 	"runtime"
 	"slices"
 	"sync/atomic"
