@@ -236,7 +236,7 @@ func (c *Client) lead(ctx context.Context, p *Call) error {
 			return err
 		}
 		c.sleeper.Prepare()
-		if c.announce() {
+		if c.announce(p) {
 			c.sleeper.Cancel()
 			continue
 		}
@@ -252,36 +252,40 @@ func (c *Client) lead(ctx context.Context, p *Call) error {
 func (c *Client) reap(p *Call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	place := false
 	for _, l := range c.links {
 		l.reap()
-		place = place || l.usable() && len(l.free) > 0
 	}
-	if p != nil {
-		return p.state == callDone
-	}
-	return place || c.closed || !c.anyUsable()
-}
-
-func (c *Client) anyUsable() bool {
-	for _, l := range c.links {
-		if l.usable() {
-			return true
-		}
-	}
-	return false
+	return c.ready(p)
 }
 
 // announce asks all servers to be rung. It returns true if there is something to
-// do already.
-func (c *Client) announce() bool {
+// do already: another goroutine may have found, since p was looked at, that the
+// server has gone, and ended p; no server rings for that link any more.
+func (c *Client) announce(p *Call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	more := c.closed
+	more := c.closed || c.ready(p)
 	for _, l := range c.links {
 		more = l.announce() || more
 	}
 	return more
+}
+
+// ready says whether call p has ended; with no p, whether there is a place, or
+// never will be one. The caller has mu.
+func (c *Client) ready(p *Call) bool {
+	if p != nil {
+		return p.state == callDone
+	}
+	usable := false
+	for _, l := range c.links {
+		if l.usable() {
+			if usable = true; len(l.free) > 0 {
+				return true
+			}
+		}
+	}
+	return !usable || c.closed
 }
 
 // Close ends the client. Calls that wait end with ErrClosed; it returns when all

@@ -50,6 +50,7 @@ func (r *Ring) JoinGroup(owner uint32, name string, oldest bool, bell func(wake.
 			continue
 		}
 		invariant.Point("cells.M5")
+		r.wake(r.room, bell, "cells.J4") // the writer may want readers
 		x := &Shared{ring: r, view: &r.groups[i], slot: s, bell: bell, index: i, gen: g.gen(), owner: owner}
 		x.returned = x.view.returned.Load()
 		return x, nil
