@@ -101,8 +101,11 @@ func (l *Log) origin() uint64 {
 // record reports whether p is the position of what can be a record.
 func (l *Log) record(p uint64) bool {
 	w, age := l.load(p)
+	if age != 0 || w.status() != stReady { // most words of an image, often: no error is made of them
+		return false
+	}
 	k, err := l.span(p, w)
-	return age == 0 && err == nil && w.status() == stReady && l.plausible(p, k)
+	return err == nil && l.plausible(p, k)
 }
 
 // Log returns the log that r reads.
