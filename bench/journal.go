@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -86,7 +84,7 @@ func alone(o appends) func(*party) (sample, error) {
 		p.meet()
 		p.meet()
 		defer p.word(arenaStop).Store(1)
-		times, err := o.beside(p, do)
+		times, err := o.beside(p, w, data)
 		if len(times) > 0 && !o.lost {
 			s.value = chunk / median(times) * 1e3
 		}
@@ -94,20 +92,27 @@ func alone(o appends) func(*party) (sample, error) {
 	}
 }
 
-// beside returns the times of the chunks in which the reader got on as the
-// writer did: in the others it had no CPU.
-func (o *appends) beside(p *party, do func(n int) error) (times []float64, err error) {
-	read := p.word(arenaRead)
+// beside returns the times of the chunks before and after which the reader was
+// at the writer's heels: in the others it had no CPU, or ran after what it
+// missed then.
+func (o *appends) beside(p *party, w *journal.Writer, data []byte) (times []float64, err error) {
+	last := uint64(0) // the writer's position
+	near := func() bool { return last-p.word(arenaRead).Load() < 2*chunk }
+	was := false
 	const most = 40
 	for n := 0; len(times) < p.count(o.count)/chunk && n < most*o.count/chunk; n++ {
-		before := read.Load()
-		one, err := chunked(chunk, do)
-		if err != nil {
-			return nil, err
+		start := time.Now()
+		for range chunk {
+			if last, err = w.Append(background, data, o.record); err != nil {
+				return nil, err
+			}
 		}
-		k := read.Load() - before
-		fmt.Fprintf(os.Stderr, "XX %d %.0f\n", k, one[0]/chunk*10)
-		times = append(times, one...)
+		d := float64(time.Since(start).Nanoseconds())
+		is := near()
+		if was && is {
+			times = append(times, d)
+		}
+		was = is
 	}
 	return times, nil
 }
@@ -153,7 +158,7 @@ func (o *appends) follow(p *party) (s sample, err error) {
 		if ok {
 			total += sum(rec.Data)
 			if read++; read%32 == 0 {
-				mem.StoreRelease(p.word(arenaRead), read)
+				mem.StoreRelease(p.word(arenaRead), rec.Position)
 			}
 		}
 	}
