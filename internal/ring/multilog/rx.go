@@ -323,6 +323,7 @@ func (r *Rx) jump() error {
 	for range stubborn {
 		w := l.loadRoom()
 		rank := l.rank(w.head())
+		invariant.Point("multilog.R7")
 		records, size := rank[0].Load(), rank[1].Load()
 		if l.loadRoom() != w { // edge: rank
 			continue
