@@ -199,6 +199,11 @@ func (w *world) read(p *explore.Party, owner uint32, kind int, enough appetite) 
 		r.holds = kind == 2 && w.l.config.Mode == Reject
 	}
 	r.base = r.rx.Seq
+	if w.late > 0 {
+		for range p.Rand.IntN(w.late) {
+			w.x.Point("waits")
+		}
+	}
 	for !enough(r.got) {
 		if !w.next(p, r) {
 			break

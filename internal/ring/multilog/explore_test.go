@@ -107,6 +107,24 @@ func TestExploreWriterStops(t *testing.T) {
 	})
 }
 
+// A reader stands still at any of its steps, while the log goes round; often
+// where it finds out that it was lapped.
+func TestExploreReaderStops(t *testing.T) {
+	explore.Run(t, 3000, func(x *explore.Explorer) func() error {
+		w := newWorld(x, Overwrite)
+		w.stopped = true
+		w.writer(0x101, 10+w.some())
+		w.writer(0x202, 10+w.some())
+		p := w.reader(0x303, 0, forever)
+		w.halt(p, 100)
+		if w.rng.IntN(2) == 0 {
+			w.late = 30 * explore.Memory.Scale * explore.Memory.Scale
+			p.On, p.StopAt = "load", 1+w.rng.IntN(10)
+		}
+		return w.check
+	})
+}
+
 // A writer stands still over its claim in reject mode: others append until
 // readers hold the space, and nobody sleeps for want of more than that.
 func TestExploreWriterStopsInRejectMode(t *testing.T) {

@@ -33,6 +33,7 @@ type world struct {
 	own     map[string]int // the same, by party
 	sealed  int            // claims that were taken away
 	seeks   int            // one of so many steps of a reader is a search; 0: none
+	late    int            // a reader begins after so many points, at most
 	stopped bool           // somebody may stand still: a claim may become a hole
 }
 

@@ -85,6 +85,24 @@ func TestASleeperLearnsOfAnUnfinishedRecord(t *testing.T) {
 	}
 }
 
+// A reader that is lapped again while it looks for its place must not take the
+// rank of a later head, which an evictor is about to store, for that of its own.
+func TestALappedReaderLooksAgain(t *testing.T) {
+	r := newRig(t, small(Overwrite))
+	tx, rx := r.tx(0x101), r.rx(0x303)
+	r.fill(tx, 300, 1)
+	head := r.log.loadRoom().head()
+	at(t, "multilog.R7", func() {
+		r.fill(tx, 200, 1)
+		// An evictor is between E5 and E6: it gives up what is before head+n.
+		raise(&r.log.rank(head)[0], head)
+		raise(&r.log.rank(head)[1], head*(CellSize-headerSize))
+	})
+	if got := len(r.all(rx)); uint64(got)+rx.Lost != 500 || rx.LostBytes != rx.Lost*(CellSize-headerSize) {
+		t.Errorf("received %d, %+v", got, rx.Skipped)
+	}
+}
+
 // The scheme's bound: a writer that loses its place to others fails once for
 // each of their claims, and then has its own.
 func TestOneRetryForEachRival(t *testing.T) {
