@@ -200,15 +200,15 @@ again:	atomic { /* W1 to W7: multilog.pml has its steps */
 	:: ok -> goto claimed
 	:: else
 	fi;
-#ifndef M_NOWAKEFIRST
-	wake_readers();                                               /* K0 */
-#endif
 	d_step { who[WE] == FREE -> who[WE] = WHO(ACTIVE,id) };       /* J5; who finds no entry polls */
 	SETPARK(WE,0);
 	bell[WE] = 0;                                                 /* K1 */
 	cur[WE] = t + 1 - C;
 	SETPARK(WE,1);                                                /* K2w */
 	waiters = 1;                                                  /* K2x */
+#ifndef M_NOPARKWAKE
+	wake_readers();                                               /* K2y */
+#endif
 #ifndef M_NOK3W
 	m = 255;                                                      /* K3 */
 	d_step { if :: HOLDS(0) -> m = cur[0] :: else fi };
@@ -229,7 +229,7 @@ claimed: skip;
 #ifdef PADW
 	if
 	:: padw -> padw = 0;
-#ifndef M_NOWAKEFIRST
+#ifndef M_NOPARKWAKE
 		wake_readers();
 #endif
 		goto again
@@ -296,9 +296,7 @@ loop:	s = st[c];                                                    /* R1 */
 	if
 	:: ISBUSY(s) && (dead[OWN(s)] || sus[OWN(s)]) ->              /* R2 */
 		d_step { if :: st[c] == s -> st[c] = (dead[OWN(s)] -> TOMB : HOLE) :: else fi };
-#ifndef M_SEALQUIET
 		wake_readers();
-#endif
 		goto loop
 	:: FINAL(s) ->
 		s = 0; c++;
@@ -373,9 +371,6 @@ endlk:	if
 #endif
 		:: else -> break
 		od; i = 0 };
-#ifdef M_RECCLEAR
-	d_step { alert = alert & who[0] & 1 };
-#endif
 #ifndef M_NORECRING
 	do
 #ifdef M_RECALERT

@@ -160,7 +160,7 @@ byte rc[2]; bit held[2];        /* reader's private cursor; it holds, from J3 on
 
 proctype Writer(byte me; byte recs; byte mn; byte mx)
 {
-	short w, x, r; byte t = N, hd = N, p, k, j, kind, pads, m, v, goal; bit ok;
+	short w, x, r; byte t = N, hd = N, p, k, rq, j, kind, pads, m, v, goal; bit ok;
 	{
 	skip;
 next:	if
@@ -186,24 +186,28 @@ again:	w = S[IX(t)];                                                 /* W2 */
 		m = 0;
 		if
 #ifndef M_NOHOLECARRY
-		:: KEPT(w,t) -> kind = WST(w); k = WCEL(w)
+		:: KEPT(w,t) -> kind = WST(w); k = WCEL(w); rq = k
 #endif
-		:: else -> kind = BUSY; k = (recs == RB && me == 2 -> mn : mx); /* sizes vary */
-			k = (k < N-IX(t) -> k : N-IX(t))
+		:: else ->
+			if
+			:: N-IX(t) < mn -> kind = PAD; k = N-IX(t); rq = k + mn /* at the ring's end, if the record fits behind it */
+			:: else -> kind = BUSY; k = (recs == RB && me == 2 -> mn : mx); /* sizes vary */
+				k = (k < N-IX(t) -> k : N-IX(t)); rq = k
+			fi
 		fi
 	};
 	if
-	:: t >= hd && t + k <= hd + N -> goto scan                    /* an old head will do */
+	:: t >= hd && t + rq <= hd + N -> goto scan                    /* an old head will do */
 	:: else
 	fi;
 roomy:	r = room; hd = HEAD(r);                                       /* W4 */
 	if
 	:: hd > t -> goto old
-	:: hd <= t && t + k <= hd + N -> goto scan
+	:: hd <= t && t + rq <= hd + N -> goto scan
 	:: else
 	fi;
 	/* W5: give up the oldest records */
-	goal = (t + k - N + SLACK < t -> t + k - N + SLACK : t);
+	goal = (t + rq - N + SLACK < t -> t + rq - N + SLACK : t);
 #ifndef OVERWRITE
 	m = 255; j = 0;
 	do                                                            /* E1 */
@@ -228,8 +232,8 @@ roomy:	r = room; hd = HEAD(r);                                       /* W4 */
 	if
 	:: hd >= m -> /* held by a reader: grant what is there, or full */
 		if
-		:: kind == BUSY && hd+N > t && hd+N-t >= mn -> k = hd+N-t; goto scan
-		:: else -> goto done
+		:: kind == BUSY && hd+N > t && hd+N-t >= mn -> k = hd+N-t; rq = k; goto scan
+		:: else -> goto refuse
 		fi
 	:: else -> goal = (m < goal -> m : goal)
 	fi;
@@ -242,7 +246,7 @@ walk:	x = S[IX(p)];                                                 /* E2 */
 		if :: p > hd -> goto rank :: else -> goto roomy fi
 	:: WLAP(x) == LAP(p) && WST(x) == BUSY ->
 		if
-		:: p > hd && p + N >= t + k -> goto rank              /* not in the way */
+		:: p > hd && p + N >= t + rq -> goto rank              /* not in the way */
 		:: else
 		fi;
 		j = SEAL(WOWN(x), LAPPED);
@@ -297,7 +301,7 @@ old:	r = room;                                                     /* W1h: tail 
 scan:	j = 1;                                                        /* W6: what is kept ahead ends the run */
 #ifndef M_NOSCAN
 	do
-	:: kind == BUSY && j < k ->
+	:: (kind == BUSY || kind == PAD) && j < k ->
 		x = S[IX(t+j)];
 		if :: KEPT(x,t+j) -> k = j :: else -> j++ fi
 	:: else -> break
@@ -305,11 +309,11 @@ scan:	j = 1;                                                        /* W6: what 
 #endif
 	if
 	:: kind == BUSY && k < mn ->
-		if :: pads == PADS -> goto done :: else -> pads++; kind = PAD fi
+		if :: pads == PADS -> goto refuse :: else -> pads++; kind = PAD fi
 	:: else
 	fi;
 	d_step {                                                      /* W7 claim */
-		r = 0; x = 0; p = 0; v = 0; goal = 0; m = 0; j = 0;
+		r = 0; x = 0; p = 0; v = 0; goal = 0; m = 0; j = 0; rq = 0;
 		if
 		:: S[IX(t)] == w ->
 			assert(t == gtail && t + k <= HEAD(room) + N);
@@ -375,10 +379,11 @@ yield:	x = S[IX(t)];                                                 /* W11: tak
 	:: else -> assert(evic[me])
 #endif
 	fi;
-done:	skip; d_step { recs--; t = t+k*(kind == BUSY && ok); pads=0; w=0; x=0; k=0; j=0; kind=0; m=0; v=0; r=0; ok=0; p=0; goal=0 };
+refuse:	kind = 0;
+done:	skip; d_step { recs--; t = t+k*(kind == BUSY); pads=0; w=0; x=0; k=0; rq=0; j=0; kind=0; m=0; v=0; r=0; ok=0; p=0; goal=0 };
 	goto next
 	} unless { dead[me] };
-over:	skip; d_step { fin++; t=0; hd=0; recs=0; w=0; x=0; r=0; p=0; k=0; j=0; kind=0; pads=0; m=0; v=0; goal=0; ok=0 }
+over:	skip; d_step { fin++; t=0; hd=0; recs=0; w=0; x=0; r=0; p=0; k=0; rq=0; j=0; kind=0; pads=0; m=0; v=0; goal=0; ok=0 }
 }
 
 proctype Reader(byte id; byte e; bit late)
@@ -533,7 +538,7 @@ sweep:	x = S[i];                                                     /* V1 */
 	i++;
 	if :: i < N -> goto sweep :: else -> i = 0; x = 0 fi;
 	do                                                            /* V3 */
-	:: i < NE -> 
+	:: i < NE ->
 #ifdef M_REUSEEVICTED
 		d_step { if :: HOWN(who[i]) == o && HST(who[i]) != FREE -> who[i] = FREE :: else fi; i++ }
 #else
