@@ -42,8 +42,8 @@ const filling = "E2 E4 E5 E5b E6 "
 var parts = []part{
 	{"writer among readers that hold", filling + "W6 W7 W8 W9 W10 W10p J4 J5 K2w K2x K4w L2 K5 K6", "W7 W8 W9", 0, playWriter},
 	{"writer that is lapped and laps", filling + "W6 W7 W8 W9 W10 W10p W11 E2s", "", 0, playLapper},
-	{"reader that holds", "J0 J1 J2 J2a J2b J3 K2 K2a K4 R3 R6 L1", "J2a J2b J3 K2 K2a K4 R3 R6 K5 K6", 0, playReader("holds")},
-	{"reader that does not hold", "J0 J1 J2 J2a K2 K2a K4 R3 L1", "", 0, playReader("tails")},
+	{"reader that holds", "J0 J1 J2 J2a J2b J3 K2 K2a K4 R3 R6 R7 L1", "J2a J2b J3 K2 K2a K4 R3 R6 R7 K5 K6", 0, playReader("holds")},
+	{"reader that does not hold", "J0 J1 J2 J2a K2 K2a K4 R3 R7 L1", "", 0, playReader("tails")},
 	{"recoverer", "V1 V3 V4 V5", "", 2, playRecoverer},
 	{"operator who evicts", "V1 V3 V4 V5", "", 0, playOperator},
 }
