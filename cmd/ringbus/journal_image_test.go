@@ -144,11 +144,12 @@ func truncate(t *testing.T, path string, size int64) {
 // write writes bytes at an offset of a file.
 func write(t *testing.T, path string, at int, b ...byte) {
 	t.Helper()
-	whole, err := os.ReadFile(path)
-	if err == nil {
-		err = os.WriteFile(path, changed(whole, at, b...), 0o600)
-	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, int64(at)); err != nil {
 		t.Fatal(err)
 	}
 }
