@@ -75,7 +75,7 @@ step "lint: format, vet, staticcheck, floors, arm64 (internal/lint)" gotest ./in
 step "tests" rest
 step "tests with invariants, crash points and the kill harness" rest -tags=invariants
 step "tests under the race detector, rings on the heap" rest -race
-step "mutations: each ordering edge broken in turn" gotest ./internal/mutation
+step "mutations: each ordering edge broken in turn" gotest -timeout 15m ./internal/mutation
 step "gRPC over streams, a module of its own" counted env -C stream/grpctest go test -count=1 -timeout 5m ./...
 step "models" counted models
 step "fuzzing, ${FUZZ_SECONDS:-5} s for each target" scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
