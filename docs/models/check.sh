@@ -311,6 +311,18 @@ full-mutant OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2 M_NOGONE
 full-mutant OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2 M_SWEEPTOMB
 full-mutant OVERWRITE NORD EVICTS=1 NREC=1 RB=3 M_SWEPTHOLE
 full-mutant OVERWRITE N=2 RA=1 MNA=1 MXA=1 RB=3 MNB=1 MXB=1 M_NOR9
+full OVERWRITE DEATHS=1
+full DEATHS=1
+full DEATHS=1 NREC=1 RB=1
+full OVERWRITE NORD DEATHS=1 NREC=2 KREC RB=1
+full JOIN REUSE LEAVE RB=1
+full NORD JOIN REUSE DEATHS=1
+full OVERWRITE EVICTS=1
+full OVERWRITE NORD EVICTS=1 NREC=1 RB=3
+full OVERWRITE NORD EVICTS=1 NREC=2 RB=1
+full EVRD EVICTS=1 NREC=1 JOIN REUSE N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=1
+full SUSPRD
+full OVERWRITE N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=4 SLACK=1
 model journal_wait.pml
 # a writer that stops over a claim; one that pads; one that dies anywhere, and its recovery
 good
@@ -335,6 +347,12 @@ mutant RB=0 EVICT NREC=1 JOIN M_REUSEEV
 full-mutant M_PARKSTORE
 full-mutant PADW M_RINGREADY
 full-mutant RB=0 RA=2 KILL=3 NREC=1 M_NORECRING
+full LEAVE
+full PADW
+full RB=2
+full C=2 RB=2 MORE=1
+full RB=0 RA=2 KILL=3 NREC=1
+full RB=0 RA=1 KILL=1 NREC=2 KREC
 SET
 
 echo "$count configurations, $failed not as expected"
