@@ -15,6 +15,8 @@ var (
 	ErrRemoved = errors.New("bus was removed; open it again")
 	// ErrNoSlot is wrapped when 256 live nodes have joined the bus.
 	ErrNoSlot = errors.New("no node slot is free")
+	// ErrNotBus is wrapped when a device, or given memory, has no bus in it.
+	ErrNotBus = errors.New("no bus")
 	// ErrReadOnly is returned by what writes through a read-only segment.
 	ErrReadOnly = errors.New("segment is open read-only")
 )

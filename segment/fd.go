@@ -50,24 +50,18 @@ func OpenFD(f *os.File, o *Options) (*Segment, error) {
 }
 
 func openFD(f *os.File, path string, o Options) (*Segment, error) {
-	if o.Kernel == 0 {
-		var err error
-		if o.Kernel, err = kernelID(); err != nil {
-			return nil, err
-		}
-	}
 	st, err := sys.StatFile(f)
 	if err != nil {
 		return nil, err
 	}
-	if !st.Regular {
-		return nil, &FileError{path, "this is not a regular file", "pass a bus file or a memfd"}
+	if !st.Regular && !st.Device {
+		return nil, &FileError{path, "this is neither a regular file nor a device", "pass a bus file, a memfd or a device that can be mapped"}
 	}
 	own, err := sys.Reopen(f, !o.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	s, err := attach(own, path, false, o)
+	s, err := openFile(own, path, false, o)
 	if err != nil {
 		_ = own.Close()
 		return nil, err

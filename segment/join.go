@@ -26,7 +26,7 @@ type Node struct {
 	own   *atomic.Uint64
 	owner Owner
 	locks locks
-	f     *os.File // the locks' file, nil over given memory
+	f     *os.File // the locks' file, nil over memory whose pages are nobody's to reserve
 
 	ctx    context.Context // done once the node leaves
 	cancel context.CancelFunc
@@ -164,7 +164,7 @@ func (n *Node) admitted() error {
 		if s.f == nil {
 			return n.reject(&FormatError{s.path, "state", fmt.Sprint(s.state().Load()), "READY"})
 		}
-		st, err := sys.StatFile(n.f)
+		st, err := sys.StatFile(s.f)
 		if err != nil {
 			return n.reject(err)
 		}
@@ -183,7 +183,7 @@ func (n *Node) admitted() error {
 			continue
 		}
 		// Whoever was removing the bus died before it unlinked the file.
-		if st, err = sys.StatFile(n.f); err == nil && st.Nlink > 0 {
+		if st, err = sys.StatFile(s.f); err == nil && st.Nlink > 0 {
 			s.state().CompareAndSwap(stateRemoving, stateReady)
 			if v := s.state().Load(); v != stateReady {
 				err = &FormatError{s.path, "state", fmt.Sprint(v), "READY"}

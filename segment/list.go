@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/sys"
 )
 
 var _ = invariant.Declare("segment.rm.removing", "segment.rm.unlinked")
@@ -82,10 +84,16 @@ func describe(path string, o Options) BusInfo {
 func Remove(name string, o *Options) error {
 	opts := o.resolve()
 	err := func() error {
+		opts.MustExist, opts.Size = true, 0
+		if strings.HasPrefix(name, schemePCI) {
+			return errNoFile
+		}
+		if strings.HasPrefix(name, schemeDir) {
+			return removePath(name, opts)
+		}
 		if err := CheckName(name); err != nil {
 			return err
 		}
-		opts.MustExist, opts.Size = true, 0
 		dir, own := directory(&opts)
 		if err := prepareDir(dir, own, &opts); err != nil {
 			return err
@@ -98,10 +106,19 @@ func Remove(name string, o *Options) error {
 	return nil
 }
 
+// errNoFile refuses to remove what others have given us.
+var errNoFile = errors.New("it lies in a device, not in a file of its own; whoever made it, the host of this machine, removes it")
+
 func removePath(path string, o Options) error {
 	s, err := openPath(path, o)
+	if err == nil && !s.file {
+		return errors.Join(errNoFile, s.Close())
+	}
 	if err != nil {
 		var garbage *FormatError
+		if st, serr := sys.StatPath(path); serr == nil && !st.Regular {
+			return err
+		}
 		if o.Force && (errors.As(err, &garbage) || errors.Is(err, fs.ErrNotExist)) {
 			return os.Remove(path)
 		}

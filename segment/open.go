@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/sys"
 )
 
@@ -21,9 +22,17 @@ var errAgain = errors.New("the file was replaced")
 
 // Open opens the bus with the given name, which it creates if it is not there.
 // Many may do so at once: one creates it, the others wait for it.
+//
+// The name "ivshmem:" means the bus in the only ivshmem device of this virtual
+// machine, "ivshmem:0000:00:05.0" in the one at that address; both must be there.
+// A name that begins with '/' is the path of anything that can be mapped, as for
+// [OpenFile].
 func Open(name string, o *Options) (*Segment, error) {
 	opts := o.resolve()
 	s, err := func() (*Segment, error) {
+		if s, ok, err := openNamed(name, opts); ok {
+			return s, err
+		}
 		if err := CheckName(name); err != nil {
 			return nil, err
 		}
@@ -39,7 +48,9 @@ func Open(name string, o *Options) (*Segment, error) {
 	return s, nil
 }
 
-// OpenFile is Open for a bus in the file at path. Options.Dir means nothing.
+// OpenFile is Open for a bus in the file at path, or in what can be mapped there
+// and has a fixed size: a file of huge pages, /dev/dax0.0, resource2 of a PCI device
+// in sysfs. Options.Dir means nothing.
 func OpenFile(path string, o *Options) (*Segment, error) {
 	s, err := openPath(path, o.resolve())
 	if err != nil {
@@ -49,18 +60,12 @@ func OpenFile(path string, o *Options) (*Segment, error) {
 }
 
 func openPath(path string, o Options) (*Segment, error) {
-	if o.Kernel == 0 {
-		var err error
-		if o.Kernel, err = kernelID(); err != nil {
-			return nil, err
-		}
-	}
 	for {
 		f, err := openOrCreate(path, &o)
 		if err != nil {
 			return nil, err
 		}
-		s, err := attach(f, path, true, o)
+		s, err := openFile(f, path, true, o)
 		if err == nil {
 			return s, nil
 		}
@@ -69,6 +74,30 @@ func openPath(path string, o Options) (*Segment, error) {
 			return nil, err
 		}
 	}
+}
+
+// openFile opens the bus in f, which the segment owns if there is no error. named
+// says that path must name f.
+func openFile(f *os.File, path string, named bool, o Options) (*Segment, error) {
+	size, fixed, err := fixedSize(f)
+	if err != nil {
+		return nil, err
+	}
+	if fixed {
+		return openFixed(f, path, size, o)
+	}
+	if o.Kernel == 0 {
+		if o.Kernel, err = kernelID(); err != nil {
+			return nil, err
+		}
+	}
+	if o.huge, err = sys.HugePages(f); err != nil {
+		return nil, err
+	}
+	if o.huge > 0 && o.Size > 0 {
+		o.Size = int64(mem.Align(uint64(o.Size), o.huge))
+	}
+	return attach(f, path, named, o)
 }
 
 // openOrCreate opens the file at path. It asks for creation only when nothing
@@ -225,6 +254,9 @@ func found(f *os.File, path string, o *Options) error {
 	if networked(f) {
 		return onNetwork(path)
 	}
+	if o.huge > 0 {
+		size = int64(mem.Align(uint64(size), o.huge))
+	}
 	if st.Size != size {
 		if err := f.Truncate(size); err != nil {
 			return err
@@ -279,7 +311,7 @@ func mapReady(f *os.File, path string, named bool, o Options) (*Segment, error) 
 		return nil, err
 	}
 	s := newSegment(b, sb, path, o)
-	s.f, s.file = f, named
+	s.f, s.file, s.fixed = f, named, o.huge > 0
 	s.unmapLater(b)
 	if s.own, _, err = s.newLocks(); err != nil {
 		return nil, err

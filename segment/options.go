@@ -39,6 +39,8 @@ type Options struct {
 	// SuspectAfter is how long the heartbeat of a node of another kernel may
 	// stand still before it is Suspect; default 2 s.
 	SuspectAfter time.Duration
+
+	huge uint64 // the size of the file's pages, if they are huge
 }
 
 func (o *Options) resolve() Options {

@@ -55,6 +55,7 @@ type Segment struct {
 	b     []byte
 	path  string // for messages; of a memfd a made-up one
 	file  bool   // path is a file of its own that can be removed
+	fixed bool   // f is of a device, or has huge pages: its memory is all there
 	image bool   // a copy of a file whose processes are dead
 	opts  Options
 	super
@@ -129,7 +130,8 @@ func (s *Segment) Close() error {
 	return err
 }
 
-// newLocks returns a new holder of lock bytes.
+// newLocks returns a new holder of lock bytes, and its file if pages of that may
+// be reserved and given back.
 func (s *Segment) newLocks() (locks, *os.File, error) {
 	if s.f == nil {
 		return newTableLocks(s.b, s.kernel), nil, nil
@@ -137,6 +139,9 @@ func (s *Segment) newLocks() (locks, *os.File, error) {
 	f, err := sys.Reopen(s.f, !s.opts.ReadOnly)
 	if err != nil {
 		return nil, nil, err
+	}
+	if s.fixed {
+		return fileLocks{f}, nil, nil
 	}
 	return fileLocks{f}, f, nil
 }

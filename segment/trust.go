@@ -60,6 +60,9 @@ func trust(f *os.File, path string, o *Options) error {
 	if err != nil {
 		return err
 	}
+	if _, fixed, err := fixedSize(f); err != nil || fixed {
+		return err // whoever gave us the right to open a device knew why
+	}
 	asked := uint32(o.Mode.Perm())
 	switch {
 	case !st.Regular:

@@ -58,7 +58,7 @@ what a killed process leaves behind is cleaned up by the others.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
 	f := root.PersistentFlags()
 	f.SortFlags = false
-	f.StringVar(&g.bus, "bus", defaultBus(), "`name` of the bus; also $RINGBUS_BUS")
+	f.StringVar(&g.bus, "bus", defaultBus(), "`name` of the bus; also $RINGBUS_BUS. In a virtual machine \"ivshmem:\" is the one in its ivshmem device, \"ivshmem:0000:00:05.0\" that at an address; a path is what can be mapped there")
 	f.StringVar(&g.dir, "dir", "", "`directory` of the bus files; also $RINGBUS_DIR (default /dev/shm/ringbus-UID)")
 	f.StringVar(&g.name, "name", "", "`name` of this node; who comes back under its name goes on (default the verb)")
 	f.Var(&g.size, "size", "`size` of the bus if it is made now (default 256MiB, used as needed)")
@@ -77,7 +77,7 @@ func defaultBus() string {
 
 // check tells wrong values of the global flags from what fails later.
 func (g *global) check(c *cobra.Command) error {
-	if err := segment.CheckName(g.bus); err != nil {
+	if err := segment.CheckBus(g.bus); err != nil {
 		return misused(c, "--bus: %w", err)
 	}
 	if g.name == "" {

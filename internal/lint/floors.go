@@ -25,6 +25,7 @@ var Rooms = []Room{
 	{Dir: "internal/lint", Floor: 0},
 
 	{Dir: "internal/wake", Floor: 1},
+	{Dir: "internal/pci", Floor: 1},
 
 	{Dir: "internal/ring/fanout", Floor: 2},
 	{Dir: "internal/ring/cells", Floor: 2},

@@ -125,6 +125,7 @@ type Stat struct {
 	Size            int64
 	Regular         bool
 	Dir             bool
+	Device          bool // a character device
 }
 
 func stat(st *unix.Stat_t) Stat {
@@ -133,6 +134,7 @@ func stat(st *unix.Stat_t) Stat {
 		UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777, Size: st.Size,
 		Regular: st.Mode&unix.S_IFMT == unix.S_IFREG,
 		Dir:     st.Mode&unix.S_IFMT == unix.S_IFDIR,
+		Device:  st.Mode&unix.S_IFMT == unix.S_IFCHR,
 	}
 }
 

@@ -103,13 +103,9 @@ func IsSymlink(err error) bool { return errors.Is(err, unix.ELOOP) }
 // Networked says whether f lies on a file system that other machines change
 // too: neither its locks nor its mappings mean there what they mean here.
 func Networked(f *os.File) (bool, error) {
-	var st unix.Statfs_t
-	err := control(f, func(fd int) error {
-		_, err := retry(func() (int, error) { return 0, unix.Fstatfs(fd, &st) })
-		return err
-	})
+	st, err := statfs(f)
 	if err != nil {
-		return false, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
+		return false, err
 	}
 	switch uint32(st.Type) {
 	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
@@ -122,13 +118,9 @@ func Networked(f *os.File) (bool, error) {
 // Free returns how many bytes the file system of f has left for us; a very
 // large number if it has no limit of its own.
 func Free(f *os.File) (int64, error) {
-	var st unix.Statfs_t
-	err := control(f, func(fd int) error {
-		_, err := retry(func() (int, error) { return 0, unix.Fstatfs(fd, &st) })
-		return err
-	})
+	st, err := statfs(f)
 	if err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
+		return 0, err
 	}
 	if st.Blocks == 0 { // tmpfs without size=
 		return math.MaxInt64, nil
