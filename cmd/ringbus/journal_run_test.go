@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -84,6 +85,10 @@ func TestRunEndsAsTheProgramDoes(t *testing.T) {
 }
 
 func TestRunPassesSignalsOn(t *testing.T) {
+	// Under nohup SIGHUP is ignored, and would be so in every program started from here.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	dir := shmtest.Dir(t)
 	for name, want := range map[string]struct {
 		sig    syscall.Signal

@@ -2,11 +2,13 @@ package shmtest
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -88,8 +90,33 @@ func (p *Proc) Kill() {
 	<-p.done
 }
 
-// Stop stops the process by SIGSTOP; Continue lets it go on.
-func (p *Proc) Stop() { p.signal(syscall.SIGSTOP) }
+// Stop stops the process by SIGSTOP, and returns when all its threads stand
+// still; Continue lets it go on.
+func (p *Proc) Stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	for end := time.Now().Add(Deadline); !p.still(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("role %q does not stop", p.role)
+		}
+	}
+}
+
+// still says whether all threads of the process are stopped, or it has ended.
+func (p *Proc) still() bool {
+	states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
+	for _, name := range states {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		after := b[bytes.LastIndexByte(b, ')')+1:] // the name before it may be anything
+		if state := bytes.TrimLeft(after, " "); len(state) > 0 && !bytes.ContainsRune([]byte("TtZX"), rune(state[0])) {
+			return false
+		}
+	}
+	return true
+}
 
 // Continue undoes Stop.
 func (p *Proc) Continue() { p.signal(syscall.SIGCONT) }

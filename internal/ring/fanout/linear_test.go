@@ -31,8 +31,10 @@ type logState struct {
 	joined     bool
 }
 
-// logModel is the log of a lane of depth entries, and one reader of it.
-func logModel(depth uint64, latest bool, history uint64) porcupine.Model {
+// logModel is the log of a lane of depth entries that is written in batches,
+// and one reader of it. A batch is sent at one instant, but it is written
+// before that: what its entries held is gone for a latest reader already.
+func logModel(depth, batch uint64, latest bool, history uint64) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return logState{} },
 		Step: func(state, input, output any) (bool, any) {
@@ -46,12 +48,12 @@ func logModel(depth uint64, latest bool, history uint64) porcupine.Model {
 				s.next, s.joined = out.pos, true
 				return ok, s
 			case out.empty:
-				// The only message of a latest reader may be in the act of being
-				// overwritten: it will be told that it is lost.
-				return s.next == s.sent || latest && depth == 1, s
+				// All messages of a latest reader may be in the act of being
+				// overwritten: it will be told that they are lost.
+				return s.next == s.sent || latest && depth <= batch, s
 			}
-			// A latest reader may find its message gone while the next is written.
-			lapped := out.lost > 0 && latest && s.sent >= s.next+depth && out.pos+depth >= s.sent
+			// A latest reader may find its message gone while the next are written.
+			lapped := out.lost > 0 && latest && s.sent+batch > s.next+depth && out.pos+depth >= s.sent
 			ok := out.pos == s.next+out.lost && out.pos < s.sent && (out.lost == 0 || lapped)
 			s.next = out.pos + 1
 			return ok, s
@@ -141,7 +143,7 @@ func linearRound(t *testing.T, c Config, size int, total uint64) {
 	}
 	all.Wait()
 	for i, p := range readers {
-		model := logModel(uint64(c.Depth), p.mode == ModeLatest, p.back)
+		model := logModel(uint64(c.Depth), uint64(min(3, c.Chunk())), p.mode == ModeLatest, p.back)
 		ops := append(p.ops, sends.ops...)
 		if res := porcupine.CheckOperationsTimeout(model, ops, 20*time.Second); res != porcupine.Ok {
 			t.Fatalf("%+v, messages of %d bytes, reader %d: %v; it ends with %+v", c, size, i, res, p.ops[max(0, len(p.ops)-20):])
