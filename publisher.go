@@ -191,8 +191,8 @@ func (p *Publisher) Close() error {
 		}
 		p.sleeper.Close()
 		p.tx.Close()
-		p.topic.node.host.Remove(p)
 		p.topic.close()
+		p.topic.node.host.Remove(p) // until then the node waits for us before it leaves
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ type Queue struct {
 	max    int // bytes of an op
 	shared bool
 	closed atomic.Bool
+	once   sync.Once // of Close: of several who close, the others wait for the first
 	inside atomic.Int64
 	mine   []atomic.Uint64 // by node, one more than the ticket that is out
 
@@ -170,9 +172,12 @@ func (q *Queue) MaxData() int { return q.max }
 // Close closes this end. Calls that wait return ErrClosed; what was submitted
 // and not waited for is carried out all the same, if there is somebody to do so.
 func (q *Queue) Close() error {
-	if q.closed.Swap(true) {
-		return nil
-	}
+	q.once.Do(q.end)
+	return nil
+}
+
+func (q *Queue) end() {
+	q.closed.Store(true)
 	q.ring.wakeAll(q)
 	for n := 1; q.inside.Load() != 0; n++ {
 		if n%64 == 0 {
@@ -186,7 +191,6 @@ func (q *Queue) Close() error {
 		}
 	}
 	q.ring.close(q)
-	return nil
 }
 
 // enter begins a call.

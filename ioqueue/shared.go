@@ -227,8 +227,8 @@ func (s *shared) close(q *Queue) {
 		}
 	}
 	s.idle.Close()
-	s.host.Remove(q)
 	_ = s.area.Close()
+	s.host.Remove(q) // until then the node waits for us before it leaves
 }
 
 // buffers keeps room for the references of a batch.

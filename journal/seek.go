@@ -155,6 +155,6 @@ func (r *Reader) leave() error {
 	if r.p == nil {
 		return nil
 	}
-	r.p.host.Remove(r)
+	defer r.p.host.Remove(r) // until then the node waits for us before it leaves
 	return r.p.area.Close()
 }

@@ -253,6 +253,6 @@ func (w *Writer) close() error {
 	}
 	w.mu.Unlock()
 	w.await()
-	w.host.Remove(w)
+	defer w.host.Remove(w) // until then the node waits for us before it leaves
 	return w.area.Close()
 }

@@ -62,6 +62,9 @@ func (a *Area) Drop() error {
 		return nil
 	}
 	a.n.drop(a.i)
+	if a.n.s.used(a.i) { // of two who drop it at once, one at least sees no other
+		return nil
+	}
 	err := a.n.removeEntry(a.i, a.gen)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInUse) {
 		return nil
@@ -206,6 +209,9 @@ func (n *Node) remove(i int, e entry) error {
 	invariant.Point("segment.remove.removing")
 	if err := n.unused(i); err != nil {
 		n.s.turnEntry(i, mine, e.with(EntryReady, Nobody))
+		if !n.s.used(i) { // who had it may have seen us removing it, and left that to us
+			return errRetry
+		}
 		return err
 	}
 	if !n.s.turnEntry(i, mine, e.with(EntryFreeing, n.owner)) {
@@ -222,6 +228,11 @@ func (n *Node) removeEntry(i int, gen uint32) error {
 		return err
 	}
 	defer n.end()
+	return n.removeGen(i, gen)
+}
+
+// removeGen is removeEntry for a call that has begun.
+func (n *Node) removeGen(i int, gen uint32) error {
 	for range lookupTries {
 		e := n.s.entry(i)
 		switch {
@@ -243,18 +254,16 @@ func (n *Node) removeEntry(i int, gen uint32) error {
 // those that nobody else has.
 func (n *Node) dropEphemeral() {
 	n.uses.Lock()
-	var open []int
+	open := make(map[int]uint32) // entry to generation, which may be another's as soon as we let go
 	for i, count := range n.uses.count {
 		if count > 0 && n.s.key(i).ephemeral() {
-			open = append(open, i)
+			open[i] = n.s.entry(i).gen()
 			n.setUse(i, false)
 		}
 	}
 	n.uses.Unlock()
-	for _, i := range open {
-		if e := n.s.entry(i); e.state() == EntryReady {
-			_ = n.remove(i, e)
-		}
+	for i, gen := range open {
+		_ = n.removeGen(i, gen)
 	}
 }
 
@@ -265,7 +274,7 @@ func (n *Node) reap() {
 		if e.state() != EntryReady || !n.s.key(i).ephemeral() || n.s.used(i) {
 			continue
 		}
-		_ = n.remove(i, e) // who opens it meanwhile keeps it
+		_ = n.removeGen(i, e.gen()) // who opens it meanwhile keeps it
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 	"testing"
 )
 
@@ -60,3 +61,33 @@ func TestEphemeralAreaLastsAsLongAsItIsOpen(t *testing.T) {
 func drop(a *Area, n *Node)    { _ = a.Drop() }
 func abandon(a *Area, n *Node) { n.Abandon() }
 func leave(_ *Area, n *Node)   { _ = n.Leave() }
+
+// Of several who close it at the same time, the last one removes it, whoever
+// that is: nobody leaves it to another who has left it to him.
+func TestEphemeralAreaGoesWhenAllCloseAtOnce(t *testing.T) {
+	s := memory(t, nil)
+	nodes := []*Node{join(t, s, "a"), join(t, s, "b"), join(t, s, "c")}
+	key := Key{Kind: KindStream, Sub: Ephemeral | 7, Name: "x"}
+	for round := range 3000 {
+		var open []*Area
+		for _, n := range nodes {
+			a, _, err := n.Create(context.Background(), key, 100, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, a)
+		}
+		var all sync.WaitGroup
+		for _, a := range open {
+			all.Go(func() {
+				if err := a.Drop(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if areas := s.Areas(); len(areas) != 0 {
+			t.Fatalf("round %d: %v", round, areas)
+		}
+	}
+}

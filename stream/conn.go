@@ -47,6 +47,7 @@ type Conn struct {
 	wwait  *waiter
 	part   int // bytes of a message at most, so that both ends work at once
 	closed atomic.Bool
+	once   sync.Once   // of close: of several who close, the others wait for the first
 	shutW  atomic.Bool // CloseWrite
 	shutR  atomic.Bool // CloseRead
 	ended  bool        // tx has, under wmu
@@ -264,9 +265,13 @@ func (c *Conn) Close() error { return c.close(cells.EndClosed) }
 func (c *Conn) Abort() error { return c.close(cells.EndDead) }
 
 func (c *Conn) close(how int) error {
-	if c.closed.Swap(true) {
-		return c.fail("close", net.ErrClosed)
-	}
+	err := c.fail("close", net.ErrClosed)
+	c.once.Do(func() { err = c.end(how) })
+	return err
+}
+
+func (c *Conn) end(how int) error {
+	c.closed.Store(true)
 	c.rwait.wake()
 	c.wwait.wake()
 	c.wmu.Lock()
@@ -280,7 +285,7 @@ func (c *Conn) close(how int) error {
 	for _, w := range []*waiter{c.rwait, c.wwait} {
 		w.close()
 	}
-	c.host.Remove(c)
+	defer c.host.Remove(c) // at last: until then the node waits for us before it leaves
 	return c.area.Drop()
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -305,4 +306,28 @@ func TestHundredsOfConnectionsAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	s.check(l.Close())
+}
+
+// Who closes the node while somebody else closes what is on it waits for that:
+// nothing stays on the bus.
+func TestCloseOfTheNodeWaitsForACloseInProgress(t *testing.T) {
+	s := newStage(t)
+	keeper := s.join("keeper")
+	for range 50 {
+		a, b := s.join("a"), s.join("b")
+		dialed, accepted := s.pair(a, b, "x")
+		l, err := stream.Listen(b, "y")
+		s.check(err)
+		w, r := s.writer(b, nil), s.reader(a, nil)
+		for _, c := range []io.Closer{dialed, accepted, l, w, r} {
+			go c.Close()
+		}
+		runtime.Gosched()
+		s.check(errors.Join(a.Close(), b.Close()))
+		for _, area := range keeper.Segment().Areas() {
+			if area.Key.Sub&segment.Ephemeral != 0 {
+				t.Fatalf("%v is left", area.Key)
+			}
+		}
+	}
 }

@@ -42,18 +42,12 @@ func dial(ctx context.Context, h *host.Host, name string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer area.Drop() // the listener may close meanwhile, and leave this to us
 	log, err := cells.OpenBacklog(area.Bytes())
 	if err != nil {
-		_ = area.Close()
 		return nil, err
 	}
-	c, err := call(ctx, h, log, name)
-	if log.Listener() == 0 {
-		_ = area.Drop() // it has closed, and may have left this to us
-	} else {
-		_ = area.Close()
-	}
-	return c, err
+	return call(ctx, h, log, name)
 }
 
 // call makes a connection and asks the listener to take it.

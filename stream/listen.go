@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type Listener struct {
 	ready  chan struct{} // closed by Close
 	done   chan struct{} // closed when nobody takes connections any more
 	closed atomic.Bool
+	once   sync.Once // of Close: of several who close, the others wait for the first
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -172,9 +174,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Close ends the listener. Connections that nobody has accepted are closed, the
 // others go on.
 func (l *Listener) Close() error {
-	if l.closed.Swap(true) {
-		return l.fail("close", net.ErrClosed)
-	}
+	err := l.fail("close", net.ErrClosed)
+	l.once.Do(func() { err = l.end() })
+	return err
+}
+
+func (l *Listener) end() error {
+	l.closed.Store(true)
 	close(l.ready)
 	l.log.Unlisten(uint32(l.host.Node.Owner()), l.host.Pool.Ring)
 	for {
@@ -190,7 +196,7 @@ func (l *Listener) Close() error {
 		_ = (<-l.queue).Close()
 	}
 	l.wait.close()
-	l.host.Remove(l)
+	defer l.host.Remove(l) // at last: until then the node waits for us before it leaves
 	return l.area.Drop()
 }
 

@@ -40,6 +40,7 @@ type Reader struct {
 	since  uint64              // there
 	lost   atomic.Uint64
 	closed atomic.Bool
+	once   sync.Once // of Close: of several who close, the others wait for the first
 }
 
 // NewReader opens the stream for reading, and creates it if it is not there. It
@@ -252,14 +253,14 @@ func (r *Reader) SetReadDeadline(t time.Time) error {
 // Close ends the reader. Messages that it has claimed and not done are given to
 // others of its group. A call that waits returns ErrClosed.
 func (r *Reader) Close() error {
-	if r.closed.Swap(true) {
-		return nil
-	}
-	r.wait.wake()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.end()
-	r.host.Remove(r)
+	r.once.Do(func() {
+		r.closed.Store(true)
+		r.wait.wake()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.end()
+		r.host.Remove(r)
+	})
 	return nil
 }
 

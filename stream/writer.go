@@ -26,6 +26,7 @@ type Writer struct {
 	tx     *cells.Tx
 	lent   *Reservation
 	closed atomic.Bool
+	once   sync.Once // of Close: of several who close, the others wait for the first
 }
 
 // NewWriter opens the stream for writing, and creates it if it is not there. It
@@ -225,14 +226,14 @@ func (w *Writer) WaitReaders(ctx context.Context, n int) error {
 // Close gives the stream to the next writer. If there is none, it has ended for
 // its readers, after what was written. A call that waits returns ErrClosed.
 func (w *Writer) Close() error {
-	if w.closed.Swap(true) {
-		return nil
-	}
-	w.wait.wake()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.end()
-	w.host.Remove(w)
+	w.once.Do(func() {
+		w.closed.Store(true)
+		w.wait.wake()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.end()
+		w.host.Remove(w)
+	})
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ringbus/ringbus"
 	streams "github.com/ringbus/ringbus/stream"
 )
 
@@ -89,14 +88,7 @@ func (g *global) forward(ctx context.Context, f *forwardFlags) error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "ringbus: listening at %v\n", l.Addr())
-	return errors.Join(serve(ctx, l, dial), closeNode(node))
-}
-
-func closeNode(n *ringbus.Node) error {
-	if err := n.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	return errors.Join(serve(ctx, l, dial), node.Close())
 }
 
 // serve relays what l accepts until ctx ends.

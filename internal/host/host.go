@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 
@@ -92,7 +93,9 @@ func (h *Host) close(end func() error) error {
 	h.mu.Unlock()
 	var errs []error
 	for _, e := range all {
-		errs = append(errs, e.Close())
+		if err := e.Close(); !errors.Is(err, net.ErrClosed) { // somebody else was faster, and has finished
+			errs = append(errs, err)
+		}
 	}
 	h.Pool.Close()
 	return errors.Join(append(errs, h.Node.Leave(), end())...)
