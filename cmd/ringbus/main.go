@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ringbus/ringbus/internal/vm"
 )
 
 // Exit statuses. Who is ended by a signal adds its number to statusSignal.
@@ -23,7 +25,12 @@ const (
 	statusSignal  = 128
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	if vm.IsInit() {
+		vm.Init()
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 // run is main that returns the exit status.
 func run(args []string) int {

@@ -79,6 +79,17 @@ func TestWrongUseEndsWithTwo(t *testing.T) {
 		{"demo --rounds -1", "negative"},
 		{"demo x", "no arguments"},
 		{"version x", "no arguments"},
+		{"vm", "say what to do: args or run"},
+		{"vm fly", `no verb "fly" of vm`},
+		{"vm args x", "no arguments"},
+		{"vm args --libvirt --json", "choose one"},
+		{"vm run", "which command"},
+		{"vm run --", "which command"},
+		{"vm run ls", "ringbus vm run -- ls"},
+		{"vm run ls -- x", "behind --"},
+		{"vm run --cpus 0 -- x", "at least 1"},
+		{"vm run --timeout -1s -- x", "not negative"},
+		{"vm run --file a=b -- x", "absolute name"},
 	} {
 		call(t, dir, nil, strings.Fields(c.args)...).status(2).says("ringbus: ").says(c.says).says("--help")
 	}
@@ -103,7 +114,7 @@ func TestWhatIsNotThereEndsWithOne(t *testing.T) {
 func TestEveryVerbHasHelpWithExamples(t *testing.T) {
 	dir := shmtest.Dir(t)
 	for _, verb := range []string{"pub", "sub", "ls", "info", "rm", "doctor", "demo", "version",
-		"journal", "journal append", "journal run", "journal tail", "journal level", "journal info", "journal rm"} {
+		"journal", "journal append", "journal run", "journal tail", "journal level", "journal info", "journal rm", "vm", "vm args", "vm run"} {
 		c := call(t, dir, nil, append(strings.Fields(verb), "--help")...).status(0)
 		if out := c.out.String(); !strings.Contains(out, "Examples:\n") || !strings.Contains(out[strings.Index(out, "Examples:"):], "ringbus "+verb) || !strings.Contains(out, "--bus name") {
 			t.Errorf("help of %s:\n%s", verb, out)

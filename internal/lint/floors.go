@@ -52,6 +52,7 @@ var Rooms = []Room{
 	{Dir: "ivshmem", Floor: 7},
 
 	{Dir: "inspect", Floor: 8},
+	{Dir: "internal/vm", Floor: 8, Syscall: true},
 
 	{Dir: "cmd/ringbus", Floor: 9, Syscall: true, Deps: true},
 
