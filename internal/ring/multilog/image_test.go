@@ -45,3 +45,37 @@ func TestImageOfZerosIsReadWithoutGarbage(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Writers that died over all of a log leave nothing to be read, and the words of
+// old records in the middle of their claims: that is no damage.
+func TestImageWithoutARecordIsWhole(t *testing.T) {
+	r := newRig(t, small(Overwrite))
+	a, b := r.tx(0x101), r.tx(0x202)
+	r.fill(a, 200, 1)
+	image := func(want Skipped) {
+		t.Helper()
+		r.sound()
+		rx, rec := r.log.NewImageRx(), Record{}
+		if found, err := rx.Next(&rec, true); found != End || err != nil || rx.Skipped != want {
+			t.Errorf("%v, %v at %d; %+v", found, err, rx.Pos, rx.Skipped)
+		}
+	}
+	var claims [2]Claim
+	for i := range claims {
+		c, err := b.Reserve(128*CellSize-headerSize, 128*CellSize-headerSize)
+		must(t, err)
+		claims[i] = c
+	}
+	image(Skipped{Tombs: 2})
+	for _, c := range claims {
+		must(t, b.Abort(c))
+	}
+	image(Skipped{})
+	// All was given up, and who did it died before its claim.
+	r.log.room.Store(uint64(packRoom(claims[1].Pos+128, 0)))
+	image(Skipped{})
+	r.log.room.Store(uint64(packRoom(claims[1].Pos+127, 0)))
+	if rx := r.log.NewImageRx(); rx.Corrupt != 1 || rx.Pos == claims[1].Pos+127 {
+		t.Errorf("a room word that cannot be passes for one: %d, %+v", rx.Pos, rx.Skipped)
+	}
+}

@@ -118,12 +118,22 @@ func (r *Rx) rewind() error {
 	return &CorruptError{"room word", l.room.Load()}
 }
 
-// lost reports whether the log has records, and none where they should be from
-// the oldest on.
+// lost reports whether the log has records, none where they should be from the
+// oldest on, and no other claim there: one that was given up for it ends at the
+// oldest, or one begins there. What pads and open claims cover keeps the words
+// of records that were given up.
 func (r *Rx) lost() bool {
 	l := r.log
 	for p := range l.n {
 		if l.record(r.Pos + p) {
+			return false
+		}
+	}
+	if _, ok := l.claimAt(r.Pos); ok {
+		return false
+	}
+	for p := r.Pos - 1; p >= l.n && p+l.max >= r.Pos; p-- {
+		if k, ok := l.claimAt(p); ok && p+k == r.Pos {
 			return false
 		}
 	}
@@ -133,6 +143,16 @@ func (r *Rx) lost() bool {
 		}
 	}
 	return false
+}
+
+// claimAt returns the length of the claim at p, if p's word tells of one.
+func (l *Log) claimAt(p uint64) (cells uint64, ok bool) {
+	w, age := l.load(p)
+	if age != 0 {
+		return 0, false
+	}
+	cells, err := l.span(p, w)
+	return cells, err == nil
 }
 
 // walk passes finished claims while pass says so. It is how a reader finds its
