@@ -5,8 +5,6 @@ package ringbus_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/ringbus/ringbus"
@@ -42,7 +40,7 @@ func TestARecovererThatIsStoppedHoldsNobodyBack(t *testing.T) {
 		}
 		corpse.Kill()
 		digger := shmtest.Start(t, "gravedigger", []string{"RINGBUS_STOP=" + point + ":1"}, dir)
-		until(t, "the recoverer stops", func() bool { return stopped(t, digger) })
+		until(t, "the recoverer stops", func() bool { return shmtest.Stopped(t, digger.Pid()) })
 		n, err := ringbus.Open("bus", options(dir, "pub"))
 		if err != nil {
 			t.Fatal(err)
@@ -61,15 +59,4 @@ func TestARecovererThatIsStoppedHoldsNobodyBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// stopped reports whether the process is stopped by a signal.
-func stopped(t *testing.T, p *shmtest.Proc) bool {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", err, p.Failed(), p.Stderr())
-	}
-	_, state, _ := strings.Cut(string(b), ") ")
-	return strings.HasPrefix(state, "T")
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -122,11 +121,7 @@ func (c *command) signal(sig os.Signal) {
 func (c *command) stop() {
 	c.t.Helper()
 	c.signal(syscall.SIGSTOP)
-	eventually(c.t, "it is stopped", func() bool {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-		_, state, ok := bytes.Cut(b, []byte(") "))
-		return err == nil && ok && state[0] == 'T'
-	})
+	eventually(c.t, "it is stopped", func() bool { return shmtest.Stopped(c.t, c.cmd.Process.Pid) })
 }
 
 // wait returns the exit status, or minus the signal that ended the command.

@@ -2,7 +2,6 @@ package shmtest
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -90,28 +89,36 @@ func (p *Proc) Kill() {
 	<-p.done
 }
 
-// Stop stops the process by SIGSTOP, and returns when all its threads stand
-// still; Continue lets it go on.
+// Stop stops the process by SIGSTOP, and returns when all of its threads stand
+// still, which the signal's return does not say. Continue lets it go on.
 func (p *Proc) Stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
-	for end := time.Now().Add(Deadline); !p.still(); time.Sleep(100 * time.Microsecond) {
+	for end := time.Now().Add(Deadline); !Stopped(p.t, p.Pid()); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(end) {
-			p.t.Fatalf("role %q does not stop", p.role)
+			p.t.Fatalf("role %q does not stop\n%s", p.role, p.log.String())
 		}
 	}
 }
 
-// still says whether all threads of the process are stopped, or it has ended.
-func (p *Proc) still() bool {
-	states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
-	for _, name := range states {
-		b, err := os.ReadFile(name)
+// Stopped reports whether all threads of a child process are stopped by a
+// signal. The test fails if the process has gone.
+func Stopped(t testing.TB, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d has gone (%v)", pid, err)
+	}
+	for _, stat := range threads {
+		b, err := os.ReadFile(stat)
 		if err != nil {
-			continue // the thread has ended
+			return false // that thread has ended: look again
 		}
-		after := b[bytes.LastIndexByte(b, ')')+1:] // the name before it may be anything
-		if state := bytes.TrimLeft(after, " "); len(state) > 0 && !bytes.ContainsRune([]byte("TtZX"), rune(state[0])) {
+		_, state, _ := strings.Cut(string(b), ") ")
+		switch {
+		case strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X"):
+			t.Fatalf("process %d has ended, and is not stopped", pid)
+		case !strings.HasPrefix(state, "T"):
 			return false
 		}
 	}
@@ -138,7 +145,7 @@ func (p *Proc) Say(line string) {
 
 // Deadline bounds every wait for a process. It is generous: tests assert no
 // upper bounds, they only must not hang.
-const Deadline = 60 * time.Second
+const Deadline = 2 * time.Minute
 
 // Line returns the next line that the process writes. The test fails if there
 // is none.
