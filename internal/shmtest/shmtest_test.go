@@ -68,7 +68,7 @@ func TestLeaksAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := strings.Join(leftBehind(before), "\n")
+	left := strings.Join(leftBehind(before, 0), "\n")
 	for _, what := range []string{"descriptor of ", "mapping of ", f.Name() + " (1 more)"} {
 		if !strings.Contains(left, what) {
 			t.Errorf("no %q in\n%s", what, left)
@@ -77,7 +77,7 @@ func TestLeaksAreNamed(t *testing.T) {
 	if err := errors.Join(f.Close(), syscall.Munmap(b), os.Remove(f.Name())); err != nil {
 		t.Error(err)
 	}
-	if left := leftBehind(before); len(left) != 0 {
+	if left := leftBehind(before, Deadline/4); len(left) != 0 {
 		t.Errorf("left %v", left)
 	}
 }
