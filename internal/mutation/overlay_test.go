@@ -46,14 +46,6 @@ var simulatedHalf string
 //go:embed testdata/memory.txt
 var simulatedMemory string
 
-// plainly is what mutants call in place of an atomic store.
-const plainly = `package RING
-
-import "github.com/ringbus/ringbus/internal/mem"
-
-var plainly = mem.StoreRelease
-`
-
 type change struct{ old, new string }
 
 // mutant is one way to break a ring, and the tests of which one must notice.
