@@ -115,6 +115,9 @@ func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 		if p.gate.Closed.Load() {
 			return p.closedErr()
 		}
+		if err := p.topic.node.node.Err(); err != nil {
+			return err
+		}
 		p.sleeper.Prepare()
 		p.tx.Park()
 		if p.Subscribers() >= n || p.gate.Closed.Load() {

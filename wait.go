@@ -106,6 +106,9 @@ func Select(ctx context.Context, subs ...*Subscriber) (int, error) {
 			}
 			continue
 		}
+		if err := node.node.Err(); err != nil {
+			return 0, err
+		}
 		group.Prepare()
 		for _, s := range subs {
 			s.announce()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/pci"
 	"github.com/ringbus/ringbus/internal/sys"
 )
@@ -144,6 +145,7 @@ func openMapped(b []byte, lock *os.File, path string, o Options) (*Segment, erro
 	}
 	s := newSegment(b, sb, path, o)
 	s.f, s.fixed = lock, true
+	s.noFutex = !sys.HasFutex(mem.Addr(mem.U32(b, sbState)))
 	if s.own, _, err = s.newLocks(); err != nil {
 		return nil, err
 	}

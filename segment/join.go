@@ -43,6 +43,10 @@ type Node struct {
 	}
 	burial sync.Mutex // one recovery at a time
 	watch  watch
+
+	away    atomic.Bool // nodes of other kernels are about, or nobody has a futex
+	covered atomic.Bool // all of those ring our doorbell
+	door    atomic.Bool // we have told them which one
 }
 
 // Join claims a node slot. What a dead node left in the slot is recovered
@@ -80,6 +84,7 @@ func (s *Segment) join(name string) (*Node, error) {
 		_ = lk.close()
 		return nil, err
 	}
+	n.survey()
 	n.loop.Add(1)
 	go n.run()
 	n.recoverAll() // what the dead have left, so that we find a clean bus
@@ -146,6 +151,7 @@ func (n *Node) introduce() {
 	mem.U64(b, at+nodeJoined).Store(uint64(time.Now().UnixNano()))
 	mem.U64(b, at+nodeStart).Store(start)
 	mem.U64(b, at+nodePidNS).Store(sys.PidNamespace())
+	mem.U64(b, at+nodeDoor).Store(tagged(gen, 0))
 	mem.CopyIn(mem.U64s(b, at+nodeName, maxName/8), name[:])
 	uses := mem.U64s(b, at+nodeUses, useWords)
 	for i := range uses {

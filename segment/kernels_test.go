@@ -174,3 +174,28 @@ func TestDeathIsProvedByTheKernelOfTheNode(t *testing.T) {
 		}
 	}
 }
+
+func TestAllNodesOfAKernelAreEvictedAtOnce(t *testing.T) {
+	host, guest := kernels(t)
+	h := join(t, host, "host")
+	a, b := join(t, guest, "a"), join(t, guest, "b")
+	create(t, a, lane, 1000)
+	if n, err := h.EvictKernel(3); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+	if _, err := h.EvictKernel(1); !errors.Is(err, ErrInUse) {
+		t.Error(err)
+	}
+	if n, err := h.EvictKernel(2); n != 2 || err != nil {
+		t.Error(n, err)
+	}
+	for _, n := range []*Node{a, b} {
+		if h.Status(n.Owner()) != Dead || !errors.Is(n.Err(), ErrFenced) {
+			t.Errorf("%q is %v", n.Name(), h.Status(n.Owner()))
+		}
+	}
+	if err := h.Remove(lane); err != nil {
+		t.Error(err)
+	}
+	sound(t, h, 0)
+}

@@ -61,6 +61,7 @@ const (
 	nodeStart  = 0x28
 	nodePidNS  = 0x30
 	nodeBell   = 0x40
+	nodeDoor   = 0x48
 	nodeName   = 0x80
 	nodeUses   = 0x100
 

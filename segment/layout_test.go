@@ -26,6 +26,7 @@ func TestLayoutIsTheFormats(t *testing.T) {
 		"node heartbeat":    {nodeBeat, 0x18},
 		"node pid space":    {nodePidNS, 0x30},
 		"node bell":         {nodeBell, 0x40},
+		"node door":         {nodeDoor, 0x48},
 		"node name":         {nodeName, 0x80},
 		"node uses":         {nodeUses, 0x100},
 		"entry hash":        {entryHash, 0x08},

@@ -50,20 +50,20 @@ func (s *Segment) evicted(o Owner) bool {
 // sweepJournal is sweepRings for one journal.
 func (s *Segment) sweepJournal(area []byte, o Owner) {
 	if l, err := multilog.Open(area); err == nil {
-		l.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+		l.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, bells{s}) })
 	}
 }
 
 // sweepQueue is sweepRings for one IO queue.
 func (s *Segment) sweepQueue(area []byte, o Owner) {
 	if q, err := mpsc.Open(area); err == nil {
-		q.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+		q.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, bells{s}) })
 	}
 }
 
 // sweepStream is sweepRings for a stream, a listener or a connection.
 func (s *Segment) sweepStream(area []byte, o Owner) {
-	ring := func(b wake.Bell) { wake.Ring(b, s.BellOf) }
+	ring := func(b wake.Bell) { wake.Ring(b, bells{s}) }
 	if r, err := cells.Open(area); err == nil {
 		r.Recover(uint32(o), s.evicted(o), ring)
 	}
@@ -78,7 +78,7 @@ func (s *Segment) sweepStream(area []byte, o Owner) {
 // sweepService is sweepRings for one service.
 func (s *Segment) sweepService(area []byte, o Owner) {
 	if t, err := calls.Open(area); err == nil {
-		t.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+		t.Recover(uint32(o), s.evicted(o), func(b wake.Bell) { wake.Ring(b, bells{s}) })
 	}
 }
 
@@ -113,7 +113,7 @@ func (s *Segment) sweepTopic(area []byte, o Owner) {
 		}
 		return nil
 	}
-	t.Recover(uint32(o), s.evicted(o), lane, func(b wake.Bell) { wake.Ring(b, s.BellOf) })
+	t.Recover(uint32(o), s.evicted(o), lane, func(b wake.Bell) { wake.Ring(b, bells{s}) })
 }
 
 // NameOf returns the name of o's node; if it is gone, the owner in figures.

@@ -18,6 +18,7 @@ func (n *Node) run() {
 	defer tick.Stop()
 	beaten := time.Now()
 	next := n.slot
+	fenced := false
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -26,6 +27,11 @@ func (n *Node) run() {
 			if now.Sub(beaten) >= beatEvery {
 				beaten = now
 				n.throb()
+			}
+			n.survey()
+			if !fenced && n.Fenced() { // who sleeps must be told
+				fenced = true
+				n.s.tell(true)
 			}
 			next = n.probe(next)
 		}

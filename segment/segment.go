@@ -45,6 +45,7 @@ import (
 
 	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/sys"
+	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // A Segment is the mapping of one bus in this process. It stays mapped, after
@@ -66,6 +67,12 @@ type Segment struct {
 	own    locks
 	closed atomic.Bool
 
+	noFutex  bool // nobody can sleep on words of b: it has no pages of its own
+	doorbell atomic.Pointer[wake.Doorbell]
+	hearers  struct { // who wants to know of news, by key
+		sync.Mutex
+		of map[any]func(alarm bool)
+	}
 	seen struct { // heartbeats of other kernels' nodes
 		sync.Mutex
 		slot [nodeCount]seenBeat

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/ringbus/ringbus/internal/mem"
@@ -120,36 +119,4 @@ func (s *Segment) look(slot int, w word) Status {
 		return Suspect
 	}
 	return Alive
-}
-
-// Evict is an operator's word that the node in the slot is gone for good, which
-// for a node of another kernel is the only evidence there is: it is fenced and
-// recovered. A node of this kernel whose lock is held is alive, and the refusal
-// wraps [ErrInUse]: end its process instead.
-func (n *Node) Evict(slot int) error {
-	if slot < 0 || slot >= nodeCount {
-		return fmt.Errorf("evict node %d: slots are 0 to %d", slot, nodeCount-1)
-	}
-	if err := n.begin(); err != nil {
-		return fmt.Errorf("evict node %d: %w", slot, err)
-	}
-	defer n.end()
-	for range stubborn {
-		w := n.s.load(slot)
-		switch {
-		case w.state() == NodeFree:
-			return nil
-		case w.state() > NodeBurying:
-			return fmt.Errorf("evict node %d: %w", slot, &FormatError{n.s.path, "state of node slot", fmt.Sprint(uint8(w.state())), "0 to 3"})
-		case w.tag() == n.s.tag && w.state() != NodeFenced:
-			if !n.recoverOwner(w.owner(slot)) {
-				return fmt.Errorf("evict node %d (%q): %w: its process lives; end it instead", slot, n.s.nodeName(slot), ErrInUse)
-			}
-			return nil
-		case w.state() == NodeFenced, n.s.swap(slot, w, w.with(NodeFenced, w.tag())):
-			n.recoverOwner(w.owner(slot))
-			return nil
-		}
-	}
-	return fmt.Errorf("evict node %d: its word does not stand still", slot)
 }

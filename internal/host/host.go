@@ -32,7 +32,7 @@ type Host struct {
 func New(n *segment.Node) *Host {
 	return &Host{
 		Node:      n,
-		Pool:      wake.NewPool(n.Owner().Slot(), n.Segment().BellOf, n),
+		Pool:      wake.NewPool(n.Owner().Slot(), n.Home()),
 		endpoints: make(map[io.Closer]struct{}),
 	}
 }

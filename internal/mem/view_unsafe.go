@@ -75,3 +75,6 @@ func aligned(p unsafe.Pointer, to uintptr) {
 // Addr returns the address of p for a system call. p must be in a mapping or
 // on the heap, and stay reachable until the call has returned.
 func Addr(p *atomic.Uint32) uintptr { return uintptr(unsafe.Pointer(p)) }
+
+// Addr64 is Addr for a word of 64 bits.
+func Addr64(p *atomic.Uint64) uintptr { return uintptr(unsafe.Pointer(p)) }

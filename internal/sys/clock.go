@@ -11,3 +11,13 @@ func Monotonic() int64 {
 	}
 	return t.Nano()
 }
+
+// ThreadTime returns how many ns of a CPU the calling thread has used; 0 if that is
+// not known.
+func ThreadTime() int64 {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {
+		return 0
+	}
+	return t.Nano()
+}

@@ -16,6 +16,19 @@ func FutexWait(addr uintptr, value uint32) {
 	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, addr, futexWait, uintptr(value), 0, 0, 0)
 }
 
+// FutexWaitFor is FutexWait for at most the time at address timespec: seconds and
+// nanoseconds, 8 bytes each, in memory that does not move.
+func FutexWaitFor(addr uintptr, value uint32, timespec uintptr) {
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, addr, futexWait, uintptr(value), timespec, 0, 0)
+}
+
+// HasFutex reports whether threads can sleep on the word at addr: not in the
+// memory of a device that has no pages of its own.
+func HasFutex(addr uintptr) bool {
+	_, _, err := unix.Syscall6(unix.SYS_FUTEX, addr, futexWake, 1, 0, 0, 0)
+	return err == 0
+}
+
 // FutexWake wakes everybody who sleeps on the word at addr.
 func FutexWake(addr uintptr) {
 	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, addr, futexWake, 1<<30, 0, 0, 0)

@@ -8,22 +8,27 @@
 // visible, if the sleep was announced ([Ring]). So a ring is never lost, and a
 // peer that is awake costs no system call.
 //
-// Two ways to sleep look the same to the ringer. A *direct* sleeper is a thread
-// in futex(2) on its own bell: the fastest way, for few. A *pooled* sleeper is
-// a goroutine on a channel; its bell refers to the bell of its node, on which
-// one goroutine of the process sleeps for all: for many sleepers, and for one
-// goroutine that waits on several bells.
+// There are two ways to sleep. A *direct* sleeper is a thread in futex(2) on its
+// own bell: the fastest way, for few. A *pooled* sleeper is a goroutine on a
+// channel; its bell refers to the bell of its node, on which one goroutine of
+// the process sleeps for all: for many sleepers, and for one goroutine that
+// waits on several bells.
+//
+// A futex does not reach into another kernel. As long as nodes of other kernels
+// are about, a sleeper looks at its bell from time to time, in intervals that
+// grow with the time it has slept, and its bell always names its node, so that
+// such a ringer knows whose doorbell to ring, where there is one ([Home]). The nodes of one
+// kernel wake each other by futex all the same; over the memory of a PCI device,
+// which has no futexes, by a word beside it.
 package wake
 
 import (
 	"context"
 	"errors"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/sys"
 )
 
@@ -39,25 +44,6 @@ type Policy struct {
 	Spin     time.Duration // 0: DefaultSpin; negative: sleep at once
 	BusyPoll bool          // never sleep
 	Pinned   bool          // the goroutine is locked to its thread: never call Go's scheduler
-}
-
-// Bell is the counter that a sleeper sleeps on, and its reference: 0, or the
-// number of the node, plus one, whose bell wants to be rung too.
-type Bell struct{ Word, Ref *atomic.Uint32 }
-
-// Ring wakes whoever sleeps on b. node returns the bell of a node, nil if
-// there is no such node: the reference is a peer's word.
-func Ring(b Bell, node func(slot int) *atomic.Uint32) {
-	b.Word.Add(1)
-	ref := b.Ref.Load()
-	if ref == 0 {
-		sys.FutexWake(mem.Addr(b.Word))
-		return
-	}
-	if n := node(int(ref) - 1); n != nil {
-		n.Add(1)
-		sys.FutexWake(mem.Addr(n))
-	}
 }
 
 // Spinner is one wait's budget of looking.
@@ -144,7 +130,11 @@ type Sleeper struct {
 	pinned bool
 	seen   uint32
 	pooled bool
+	far    bool // the bell names our node, and the sleeper looks by itself
 	ch     chan struct{}
+
+	pause      backoff
+	next, prev *Sleeper // the direct sleepers of the pool, under its lock
 
 	// The context whose end rings the bell, kept from one wait to the next,
 	// because most waits have the same one. Its channel stands for it: not
@@ -156,7 +146,7 @@ type Sleeper struct {
 
 // NewSleeper makes a place to sleep on bell b.
 func (p *Pool) NewSleeper(b Bell, policy Policy) *Sleeper {
-	return &Sleeper{pool: p, bell: b, pinned: policy.Pinned}
+	return &Sleeper{pool: p, bell: b, pinned: policy.Pinned, pause: backoff{spec: new([2]atomic.Uint64)}}
 }
 
 // Prepare must come before the sleep is announced.
@@ -170,6 +160,17 @@ func (s *Sleeper) Prepare() {
 		}
 		s.pool.add(s, s.ch)
 	} else {
+		s.refer(s.pool.home.Away())
+		s.pool.enter(s)
+	}
+}
+
+// refer says in the bell how to wake this direct sleeper.
+func (s *Sleeper) refer(far bool) {
+	s.far = far
+	if far || !s.pool.futex {
+		s.bell.Ref.Store(uint32(s.pool.slot) + 1 | refDirect)
+	} else {
 		s.bell.Ref.Store(0)
 	}
 }
@@ -179,13 +180,17 @@ func (s *Sleeper) Cancel() {
 	if s.pooled {
 		s.pool.remove(s)
 		s.drain()
-	} else if !s.pinned {
+		return
+	}
+	s.pool.leave(s)
+	if !s.pinned {
 		s.pool.direct.Add(-1)
 	}
 }
 
 // Sleep returns when the bell was rung after Prepare, or ctx is done; its
-// error then is ctx's.
+// error then is ctx's. It also returns, with no error, when the node may not act
+// any more.
 func (s *Sleeper) Sleep(ctx context.Context) error {
 	defer s.Cancel()
 	if err := ctx.Err(); err != nil {
@@ -203,8 +208,17 @@ func (s *Sleeper) Sleep(ctx context.Context) error {
 	// The futex keeps this P until the runtime takes it away, up to 0.1 ms later.
 	// Goroutines that were made runnable before the wait have run: the spin has
 	// called the scheduler. Who does not spin has asked for the shortest way.
-	for s.bell.Word.Load() == s.seen && ctx.Err() == nil {
-		sys.FutexWait(mem.Addr(s.bell.Word), s.seen)
+	s.pause.slept = 0
+	for s.pool.home.Live() {
+		local := s.pool.local.Load()
+		far := s.pool.home.Away()
+		if far && !s.far {
+			s.refer(true)
+		}
+		if s.bell.Word.Load() != s.seen || ctx.Err() != nil {
+			break
+		}
+		s.pool.doze(s.bell.Word, s.seen, local, far, &s.pause)
 	}
 	return ctx.Err()
 }
@@ -222,8 +236,8 @@ func (s *Sleeper) watch(ctx context.Context) {
 		s.rang = rang
 		s.stop = context.AfterFunc(ctx, func() {
 			defer close(rang)
-			Ring(bell, pool.node)
-			sys.FutexWake(mem.Addr(bell.Word)) // whatever a peer has written into the reference
+			Ring(bell, pool.home)
+			pool.rouse(bell.Word) // whatever a peer has written into the reference
 		})
 	}
 }
@@ -245,133 +259,5 @@ func (s *Sleeper) drain() {
 	select {
 	case <-s.ch:
 	default:
-	}
-}
-
-// Pool is where the goroutines of one node sleep.
-type Pool struct {
-	slot   int
-	node   func(slot int) *atomic.Uint32
-	bell   *atomic.Uint32
-	keep   any
-	direct atomic.Int32
-
-	mu       sync.Mutex
-	sleepers map[*Sleeper]chan struct{}
-	running  bool
-	closed   bool
-}
-
-// NewPool makes the pool of the node in the given slot. node returns the bell
-// of any node; keep is kept reachable as long as the pool runs.
-func NewPool(slot int, node func(slot int) *atomic.Uint32, keep any) *Pool {
-	return &Pool{slot: slot, node: node, bell: node(slot), keep: keep, sleepers: make(map[*Sleeper]chan struct{})}
-}
-
-// Ring rings b.
-func (p *Pool) Ring(b Bell) { Ring(b, p.node) }
-
-func (p *Pool) add(s *Sleeper, ch chan struct{}) {
-	s.bell.Ref.Store(uint32(p.slot) + 1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sleepers[s] = ch
-	if !p.running && !p.closed {
-		p.running = true
-		go p.run()
-	}
-	if p.closed {
-		wakeUp(ch)
-	}
-}
-
-func (p *Pool) remove(s *Sleeper) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.sleepers, s)
-}
-
-// run sleeps on the node's bell for all pooled sleepers.
-func (p *Pool) run() {
-	for {
-		seen := p.bell.Load()
-		p.mu.Lock()
-		for s, ch := range p.sleepers {
-			if p.closed || s.bell.Word.Load() != s.seen {
-				wakeUp(ch)
-			}
-		}
-		if p.closed {
-			p.running = false
-			p.mu.Unlock()
-			runtime.KeepAlive(p.keep)
-			return
-		}
-		p.mu.Unlock()
-		for p.bell.Load() == seen {
-			sys.FutexWait(mem.Addr(p.bell), seen)
-		}
-	}
-}
-
-func wakeUp(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
-}
-
-// Close wakes the pooled sleepers and ends the pool's goroutine.
-func (p *Pool) Close() {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.bell.Add(1)
-	sys.FutexWake(mem.Addr(p.bell))
-}
-
-// Group lets one goroutine sleep on several bells at once.
-type Group struct {
-	pool     *Pool
-	sleepers []*Sleeper
-	ch       chan struct{}
-}
-
-// NewGroup makes a place to sleep on all bells.
-func (p *Pool) NewGroup(bells []Bell) *Group {
-	g := &Group{pool: p, ch: make(chan struct{}, 1)}
-	for _, b := range bells {
-		g.sleepers = append(g.sleepers, &Sleeper{pool: p, bell: b, pooled: true, ch: g.ch})
-	}
-	return g
-}
-
-// Prepare must come before the sleeps are announced.
-func (g *Group) Prepare() {
-	for _, s := range g.sleepers {
-		s.seen = s.bell.Word.Load()
-		g.pool.add(s, g.ch)
-	}
-}
-
-// Cancel takes Prepare back.
-func (g *Group) Cancel() {
-	for _, s := range g.sleepers {
-		g.pool.remove(s)
-	}
-	select {
-	case <-g.ch:
-	default:
-	}
-}
-
-// Sleep returns when one of the bells was rung after Prepare, or ctx is done.
-func (g *Group) Sleep(ctx context.Context) error {
-	defer g.Cancel()
-	select {
-	case <-g.ch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { shmtest.Main(m, nil) }
 type bus struct {
 	area  []byte
 	words int
+	far   // what is there of other kernels: nothing
 }
 
 const nodes = 4
@@ -26,7 +27,7 @@ func newBus(endpoints int) *bus {
 	return &bus{area: mem.Alloc(64 * (nodes + endpoints)), words: nodes + endpoints}
 }
 
-func (b *bus) node(slot int) *atomic.Uint32 {
+func (b *bus) BellOf(slot int) *atomic.Uint32 {
 	if slot < 0 || slot >= nodes {
 		return nil
 	}
@@ -39,7 +40,7 @@ func (b *bus) bell(i int) Bell {
 
 // pool makes the pool of node slot; it is closed with the test.
 func (b *bus) pool(t *testing.T, slot int) *Pool {
-	p := NewPool(slot, b.node, b)
+	p := NewPool(slot, b)
 	t.Cleanup(p.Close)
 	return p
 }
@@ -320,7 +321,7 @@ func TestThousandSleepersInOnePool(t *testing.T) {
 
 func TestCloseWakesThePooled(t *testing.T) {
 	b := newBus(9)
-	p := NewPool(1, b.node, b)
+	p := NewPool(1, b)
 	p.direct.Store(maxDirect)
 	var ready, done sync.WaitGroup
 	for i := range 8 {
