@@ -102,6 +102,15 @@ func (m Message) Time() time.Time {
 	return time.Unix(0, ns)
 }
 
+// Kernel is the id of the kernel by whose clock Time is, as
+// [segment.Segment.Kernel] says it of our own; 0 if the node that sent the message
+// is gone. The clocks of virtual machines differ, by seconds at times: compare
+// times of one kernel only.
+func (m Message) Kernel() uint64 {
+	r := m.open("Kernel")
+	return r.sub.kernel(r.Rx.Lane(), r.Pos)
+}
+
 // Publisher is the name of the node that sent the message; empty if that is
 // long gone and another publisher has taken its place.
 func (m Message) Publisher() string {

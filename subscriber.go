@@ -13,6 +13,7 @@ import (
 	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/fanout"
 	"github.com/ringbus/ringbus/internal/wake"
+	"github.com/ringbus/ringbus/segment"
 )
 
 // Mode says what happens when a subscriber is slower than a publisher.
@@ -287,6 +288,20 @@ func (s *Subscriber) publisher(l *fanout.Lane, pos uint64) string {
 		return n.former
 	}
 	return n.name
+}
+
+// kernel is the kernel of who sent position pos of a lane, if that has it still.
+func (s *Subscriber) kernel(l *fanout.Lane, pos uint64) uint64 {
+	word := l.OwnerWord()
+	_, owner := l.State()
+	if _, since := l.Name(); pos < since {
+		return 0
+	}
+	id, ok := s.topic.node.seg.KernelOf(segment.Owner(owner))
+	if !ok || l.OwnerWord() != word {
+		return 0
+	}
+	return id
 }
 
 // Topic returns the topic's name.

@@ -10,6 +10,7 @@ package inspect
 
 import (
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/ringbus/ringbus/segment"
@@ -63,6 +64,7 @@ type Node struct {
 	UID     int       `json:"uid"`
 	Status  string    `json:"status"`  // alive, suspect or dead
 	Foreign bool      `json:"foreign"` // of another kernel
+	Kernel  string    `json:"kernel"`  // which one; times that the node tells are by its clock
 	Joined  time.Time `json:"joined"`
 	Areas   int       `json:"areas"` // areas that it has open
 }
@@ -107,7 +109,7 @@ func Look(seg *segment.Segment) Bus {
 func node(n segment.NodeInfo) Node {
 	return Node{
 		Slot: n.Slot, Name: n.Name, Pid: n.Pid, UID: n.UID, Status: n.Status.String(),
-		Foreign: n.Foreign, Joined: n.Joined, Areas: len(n.Areas),
+		Foreign: n.Foreign, Kernel: fmt.Sprintf("%016x", n.Kernel), Joined: n.Joined, Areas: len(n.Areas),
 	}
 }
 

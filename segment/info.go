@@ -121,6 +121,22 @@ func (s *Segment) AreaBytes(i int, gen uint32) ([]byte, error) {
 	return s.b[off : off+size : off+size], nil
 }
 
+// Patience is how long a heartbeat may stand still before its node is suspect.
+func (s *Segment) Patience() time.Duration { return s.opts.SuspectAfter }
+
+// KernelOf returns the id of the kernel that o is a node of, by whose clock it
+// tells the time; not ok: o is gone.
+func (s *Segment) KernelOf(o Owner) (id uint64, ok bool) {
+	w := s.load(o.Slot())
+	gen, _ := untag(s.beat(o.Slot()).Load())
+	id = mem.U64(s.b, slotOff(o.Slot())+nodeKernel).Load()
+	ok = o != Nobody && w.state() != NodeFree && w.owner(o.Slot()) == o && gen == o.Generation() && s.load(o.Slot()) == w
+	if !ok {
+		return 0, false
+	}
+	return id, true
+}
+
 // Created returns when the bus was created.
 func (s *Segment) Created() time.Time {
 	return time.Unix(0, int64(mem.U64(s.b, sbCreated).Load()))

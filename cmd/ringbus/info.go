@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,13 +71,21 @@ func (g *global) showBus(b inspect.Bus) error {
 		}
 	}
 	fmt.Println()
-	return table(os.Stdout, "NODE\tNAME\tPID\tUID\tSTATUS\tJOINED\tAREAS", func(w io.Writer) {
+	several := slices.ContainsFunc(b.Nodes, func(n inspect.Node) bool { return n.Foreign })
+	heading := "NODE\tNAME\tPID\tUID\tSTATUS\tJOINED\tAREAS"
+	if several {
+		heading += "\tKERNEL, WHOSE CLOCK"
+	}
+	return table(os.Stdout, heading, func(w io.Writer) {
 		for _, n := range b.Nodes {
-			status := n.Status
-			if n.Foreign {
-				status += ", of another kernel"
+			fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%s\t%s\t%d", n.Slot, n.Name, n.Pid, n.UID, n.Status, n.Joined.Format(time.DateTime), n.Areas)
+			switch {
+			case several && n.Foreign:
+				fmt.Fprintf(w, "\t%s", n.Kernel)
+			case several:
+				fmt.Fprint(w, "\tthis one")
 			}
-			fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%s\t%s\t%d\n", n.Slot, n.Name, n.Pid, n.UID, status, n.Joined.Format(time.DateTime), n.Areas)
+			fmt.Fprintln(w)
 		}
 	})
 }

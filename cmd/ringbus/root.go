@@ -50,7 +50,7 @@ what a killed process leaves behind is cleaned up by the others.`,
 			if len(args) > 0 {
 				return misused(c, "there is no verb %q", args[0])
 			}
-			return misused(c, "say what to do: pub, sub, journal, stream, io, serve, call, ls, info, rm, doctor, vm, demo or version")
+			return misused(c, "say what to do: pub, sub, journal, stream, io, serve, call, ls, info, rm, doctor, evict, vm, demo or version")
 		},
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return g.check(c) },
 	}
@@ -64,7 +64,7 @@ what a killed process leaves behind is cleaned up by the others.`,
 	f.Var(&g.size, "size", "`size` of the bus if it is made now (default 256MiB, used as needed)")
 	f.StringVar(&g.mode, "mode", "", "`mode` of the bus file, 0660 to share it with its group (default 0600)")
 	f.BoolVar(&g.json, "json", false, "print JSON")
-	root.AddCommand(newPub(g), newSub(g), newJournal(g), newStream(g), newIO(g), newServe(g), newCall(g), newLs(g), newInfo(g), newRm(g), newDoctor(g), newVM(g), newDemo(g), newDemoPub(g), newDemoSub(g), newVersion(g))
+	root.AddCommand(newPub(g), newSub(g), newJournal(g), newStream(g), newIO(g), newServe(g), newCall(g), newLs(g), newInfo(g), newRm(g), newDoctor(g), newEvict(g), newVM(g), newDemo(g), newDemoPub(g), newDemoSub(g), newVersion(g))
 	return root
 }
 
