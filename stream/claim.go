@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/segment"
@@ -62,7 +63,7 @@ func (r *Reader) poll(rec *cells.Record) (bool, error) {
 
 // announce says that the reader sleeps. It looks whether those who have claims
 // are alive: their death rings, but not if somebody claimed after it was buried.
-func (r *Reader) announce() (short bool) {
+func (r *Reader) announce() (most time.Duration) {
 	node := r.host.Node
 	for _, o := range r.shared.Unfinished() {
 		switch r.status(o) {
@@ -72,11 +73,13 @@ func (r *Reader) announce() (short bool) {
 		case segment.Suspect:
 			r.shared.HandBack(o)
 		default:
-			short = short || node.Foreign(segment.Owner(o))
+			if node.Foreign(segment.Owner(o)) {
+				most = suspectPoll
+			}
 		}
 	}
 	r.shared.Announce()
-	return short
+	return most
 }
 
 // Data is the payload. It lies in the stream, where it must not be written, and

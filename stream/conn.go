@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/internal/host"
+	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/wake"
 	"github.com/ringbus/ringbus/segment"
@@ -39,13 +40,15 @@ type Conn struct {
 	rec   cells.Record
 	rest  []byte
 	late  []byte
-	in    bool // Read is within a message
+	in    bool          // Read is within a message
+	reads atomic.Uint64 // Reads that returned something
 
 	wmu    sync.Mutex
 	tx     *cells.Tx
 	out    *cells.Ring // what tx writes
 	wwait  *waiter
-	part   int // bytes of a message at most, so that both ends work at once
+	part   int    // bytes of a message at most, so that both ends work at once
+	before uint64 // reads at the last Write
 	closed atomic.Bool
 	once   sync.Once   // of close: of several who close, the others wait for the first
 	shutW  atomic.Bool // CloseWrite
@@ -82,7 +85,9 @@ func newConn(h *host.Host, area *segment.Area, side int, local, remote string) (
 		return nil, nil, err
 	}
 	c.part = max(cells.CellSize, pair.Rings[side].Config().MaxMessage()/4/cells.CellSize*cells.CellSize)
+	c.rx.Lag = true
 	c.rwait = newWaiter(h, wake.Policy{}, r.Bell())
+	c.rwait.glance = c.rx.Pending
 	c.wwait = newWaiter(h, wake.Policy{}, w.Bell())
 	if err := h.Add(c); err != nil {
 		c.tx.End()
@@ -105,6 +110,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	n := c.fill(p)
 	if n > 0 {
+		c.read()
 		return n, nil
 	}
 	err := c.rwait.until(byDeadline, func() (bool, error) {
@@ -115,9 +121,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return true, nil
 		}
 		return false, c.readEnd()
-	}, func() bool {
+	}, func() time.Duration {
 		c.rx.Announce()
-		return false
+		return 0
 	})
 	if err == io.EOF {
 		return 0, err // as it is: callers compare
@@ -125,8 +131,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, c.fail("read", err)
 	}
+	c.read()
 	return n, nil
 }
+
+// read counts a Read that returned something; rmu is held.
+func (c *Conn) read() { mem.StoreRelease(&c.reads, c.reads.Load()+1) }
 
 func (c *Conn) mayRead() error {
 	if c.closed.Load() || c.shutR.Load() {
@@ -174,6 +184,9 @@ func (c *Conn) readEnd() error {
 func (c *Conn) Write(b []byte) (int, error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
+	// Who answers is waited for; who writes one thing after the other is not.
+	c.tx.Echo = c.reads.Load() != c.before
+	c.before = c.reads.Load()
 	done := 0
 	for {
 		part := b[done:min(len(b), done+c.part)]
@@ -217,10 +230,10 @@ func (c *Conn) send(part []byte) error {
 			return false, ErrFenced
 		}
 		return false, nil
-	}, func() bool {
+	}, func() time.Duration {
 		c.tx.CountBlocked()
-		c.tx.Announce()
-		return false
+		c.tx.Announce(len(part), false)
+		return 0
 	})
 }
 

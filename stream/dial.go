@@ -14,8 +14,20 @@ import (
 	"github.com/ringbus/ringbus/segment"
 )
 
-// connBuffer is what a connection buffers in each direction, in bytes.
-const connBuffer = 64 << 10
+// What a connection buffers in each direction, in bytes: much, so that both ends
+// work at once and their CPUs do not fight for the same lines, until half of the
+// bus is used.
+const (
+	connBuffer = 256 << 10
+	connLittle = 64 << 10
+)
+
+func connConfig(h *host.Host) cells.Config {
+	if u := h.Node.Segment().Usage(); u.Free < u.Blocks/2 {
+		return cells.ConfigFor(connLittle-cells.CellSize, 0)
+	}
+	return cells.ConfigFor(connBuffer-cells.CellSize, 0)
+}
 
 // Dial connects to the listener of the given name, until ctx ends. The
 // connection is there as soon as the listener's process has taken it, whether
@@ -78,7 +90,7 @@ func call(ctx context.Context, h *host.Host, log *cells.Backlog, name string) (*
 
 // makeConn makes the area of a connection.
 func makeConn(ctx context.Context, h *host.Host, log *cells.Backlog, name string) (*segment.Area, error) {
-	config := cells.ConfigFor(connBuffer-cells.CellSize, 0)
+	config := connConfig(h)
 	for {
 		sub := uint32(log.Serial()) | segment.Ephemeral
 		if sub == segment.Ephemeral {
@@ -123,7 +135,7 @@ func ask(ctx context.Context, h *host.Host, log *cells.Backlog, listener uint32,
 			return true, refused(pair)
 		}
 		return false, nil
-	}, func() bool { return true })
+	}, func() time.Duration { return suspectPoll })
 	log.Hang(place, me, area.Index(), area.Gen())
 	return err
 }

@@ -99,7 +99,7 @@ func (l *Listener) take() {
 				return false, net.ErrClosed
 			}
 			return l.answer(), nil
-		}, func() bool { return false })
+		}, func() time.Duration { return 0 })
 		if err != nil {
 			return
 		}

@@ -67,6 +67,9 @@ func NewReader(node *ringbus.Node, name string, o *ReaderOptions) (*Reader, erro
 	r.since = r.ring.Published()
 	r.stale = r.ended() != 0
 	r.wait = newWaiter(p.host, policy(o.Wait), bell)
+	if r.rx != nil {
+		r.wait.glance = r.rx.Pending
+	}
 	if err := r.host.Add(r); err != nil {
 		r.end()
 		return nil, err
@@ -192,9 +195,9 @@ func (r *Reader) next(ctx context.Context) error {
 			return false, r.err(r.rx.Err())
 		}
 		return false, r.over()
-	}, func() bool {
+	}, func() time.Duration {
 		r.rx.Announce()
-		return false
+		return 0
 	})
 }
 

@@ -11,6 +11,10 @@ import (
 	"github.com/ringbus/ringbus/internal/wake"
 )
 
+// halfAsleep is how long a writer sleeps until much of the stream is free; then
+// it takes what there is.
+const halfAsleep = 5 * time.Millisecond
+
 // suspectPoll is how often to look again at a node of another kernel, whose
 // death or silence rings no bell.
 const suspectPoll = 100 * time.Millisecond
@@ -28,6 +32,7 @@ type waiter struct {
 	sleeper *wake.Sleeper
 	bell    wake.Bell
 	dl      deadline
+	glance  func() bool // whether it is worth a look; nil: always
 
 	mu    sync.Mutex
 	ended bool // the bell is others' memory now
@@ -59,12 +64,15 @@ func (w *waiter) close() {
 }
 
 // until returns when ready says so, or with its error. ctx ends the wait, or
-// the deadline, if it is byDeadline. announce says that the sleep comes, and whether it
-// must be a short one.
-func (w *waiter) until(ctx context.Context, ready func() (bool, error), announce func() (short bool)) error {
+// the deadline, if it is byDeadline. announce says that the sleep comes, and returns
+// how long it may be; 0: as long as it takes.
+func (w *waiter) until(ctx context.Context, ready func() (bool, error), announce func() (most time.Duration)) error {
 	for spin := w.policy.Begin(); ; {
 		if ok, err := ready(); ok || err != nil {
 			return err
+		}
+		if w.glimpse(&spin) {
+			continue
 		}
 		if spin.Next() {
 			if spin.RoundOver() {
@@ -81,16 +89,27 @@ func (w *waiter) until(ctx context.Context, ready func() (bool, error), announce
 			return err
 		}
 		w.sleeper.Prepare()
-		short := announce()
+		most := announce()
 		if ok, err := ready(); ok || err != nil {
 			w.sleeper.Cancel()
 			return err
 		}
-		if err := w.sleep(ctx, short); err != nil {
+		if err := w.sleep(ctx, most); err != nil {
 			return err
 		}
 		spin = w.policy.Begin()
 	}
+}
+
+// glimpse looks for a while at nothing but what comes first when something
+// comes, so that it is seen at once.
+func (w *waiter) glimpse(spin *wake.Spinner) bool {
+	for w.glance != nil && spin.Rest() {
+		if w.glance() {
+			return true
+		}
+	}
+	return false
 }
 
 // interrupted says why to wait no longer.
@@ -101,7 +120,7 @@ func (w *waiter) interrupted(ctx context.Context) error {
 	return w.dl.passed()
 }
 
-func (w *waiter) sleep(ctx context.Context, short bool) error {
+func (w *waiter) sleep(ctx context.Context, most time.Duration) error {
 	own := ctx
 	if ctx == byDeadline {
 		var err error
@@ -111,9 +130,9 @@ func (w *waiter) sleep(ctx context.Context, short bool) error {
 		}
 	}
 	sleep := own
-	if short {
+	if most > 0 {
 		var cancel context.CancelFunc
-		sleep, cancel = context.WithTimeout(own, suspectPoll)
+		sleep, cancel = context.WithTimeout(own, most)
 		defer cancel()
 		defer w.sleeper.Forget()
 	}

@@ -140,17 +140,20 @@ func (w *Writer) until(ctx context.Context, size int, try func() bool) error {
 		return w.err(ErrBusy)
 	}
 	counted := false
-	return w.wait.until(ctx, ready, func() (short bool) {
-		if short = w.clear(size); !w.tx.Has() {
-			w.tx.AnnounceToken()
-			return short
+	return w.wait.until(ctx, ready, func() (most time.Duration) {
+		if w.clear(size) {
+			most = suspectPoll
 		}
+		if !w.tx.Has() {
+			w.tx.AnnounceToken()
+			return most
+		}
+		w.tx.Announce(size, !counted)
 		if !counted {
-			counted = true
+			counted, most = true, halfAsleep
 			w.tx.CountBlocked()
 		}
-		w.tx.Announce()
-		return short
+		return most
 	})
 }
 
@@ -217,9 +220,9 @@ func (w *Writer) WaitReaders(ctx context.Context, n int) error {
 			return false, w.err(ErrClosed)
 		}
 		return w.Readers() >= n, nil
-	}, func() bool {
-		w.tx.Announce()
-		return false
+	}, func() time.Duration {
+		w.tx.AnnounceReaders()
+		return 0
 	})
 }
 

@@ -8,6 +8,7 @@
  * R1 R2    the readers of a shared group
  * B1       a broadcast reader in place of R2: BCAST holds the writer back, LAP is
  *          lapped; LATE joins at any time, else it is there before the writers
+ * ECHO     writers repeat messages beside pub; who holds them back reads them there
  *
  *   spin -a cells.pml && cc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m1000000
  *
@@ -49,6 +50,11 @@ byte Q[N];                      /* and its number */
 byte D[N];                      /* payload: the message's position, in every cell */
 short G[N];                     /* the group's claim words */
 byte rclaim = N, rdone = N;
+#ifdef ECHO
+byte es, e1, e2;                /* the echo: stamp, and two words of payload: its writer and position */
+byte who[MAXP];                 /* who published the message at that position, and the position */
+byte last;                      /* who had the token last: it may have kept it */
+#endif
 byte cur = 0;                   /* hold cursor; 0: it does not count */
 
 bool dead[8]; bool zombie[8]; byte deaths; byte wfin, rfin, bfin;
@@ -121,6 +127,9 @@ inline Sweep()
 proctype Writer(byte me; byte msgs)
 {
 	short p, x; byte w, k, j, d, m, l, q, allowed; bit ok;
+#ifdef ECHO
+	bit kept;
+#endif
 	{
 #ifndef LATE
 	(bfin > 0 || cur != 0);
@@ -131,8 +140,23 @@ proctype Writer(byte me; byte msgs)
 		do                                                            /* T1 */
 		:: p = pub;
 		   if
+#ifdef ECHO
+		   :: WRI(p) == 0 -> atomic {
+				CAS(pub, p, (POS(p)<<3)|me, ok);              /* T2 */
+				if :: ok -> kept = (last == me); last = me :: else fi
+			};
+			if
+			:: ok ->
+#ifndef M_NOECHOCLEAR
+				if :: kept :: else -> es = 0 fi;              /* T2a */
+#endif
+				break
+			:: else
+			fi
+#else
 		   :: WRI(p) == 0 -> CAS(pub, p, (POS(p)<<3)|me, ok);         /* T2 */
 			if :: ok -> break :: else fi
+#endif
 		   :: WRI(p) == RET -> goto out
 #ifdef M_NOTAKEOVER
 		   :: WRI(p) != 0 && WRI(p) != RET -> (pub != p)
@@ -186,10 +210,28 @@ proctype Writer(byte me; byte msgs)
 		od;
 		H[IX(w)] = k; Q[IX(w)] = q + 1;                               /* P2 header */
 		if :: k > 1 -> Q[IX(w+k-1)] = q + 1 :: else fi;
+#ifdef ECHO
+		if                                                            /* each as it likes */
+		:: skip;
+#ifndef M_NOECHOOPEN
+			es = 0;                                               /* P2a */
+#endif
+			e1 = me + w;                                          /* P2b */
+			e2 = me + w;
+			es = w                                                /* P2c */
+		:: skip
+		fi;
+#endif
 #ifndef M_PUBFIRST
 		atomic {                                                      /* P3 publish, token back */
 			CAS(pub, ((w<<3)|me), ((w+k)<<3), ok);
-			if :: ok -> npub++ :: else -> assert(zombie[me]); goto out fi
+			if
+			:: ok -> npub++;
+#ifdef ECHO
+				who[w] = me + w
+#endif
+			:: else -> assert(zombie[me]); goto out
+			fi
 		};
 #endif
 		atomic { msgs--; p=0;x=0;w=0;k=0;j=0;d=0;m=0;l=0;q=0;ok=0 }
@@ -306,6 +348,21 @@ proctype Broadcast(byte me)
 		:: else -> c = low                                            /* B4 lapped */
 		fi;
 #else
+#ifdef ECHO
+		if
+		:: es == c -> from = e1; lost = e2;                           /* B1e */
+#ifndef M_NOECHOLOOK
+			if
+			:: es == c -> assert(zombie[me] || (from == who[c] && lost == who[c]))
+			:: else
+			fi
+#else
+			assert(zombie[me] || (from == who[c] && lost == who[c]))
+#endif
+		:: else
+		fi;
+		atomic { from = 0; lost = 0 };
+#endif
 		do
 		:: j < k -> assert(zombie[me] || D[IX(c+j)] == c); j++
 		:: else -> break

@@ -7,6 +7,7 @@ import "testing"
 func TestMessagesCostNoAllocation(t *testing.T) {
 	r := newRig(t, 64, 1)
 	x, hold, late, g := r.tx(), r.rx(ModeHold, false), r.rx(ModeLapped, false), r.shared("g", false)
+	x.Echo = true
 	b := make([]byte, 100)
 	var rec, copied, claim Record
 	round := func() {

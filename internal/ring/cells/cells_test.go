@@ -55,7 +55,7 @@ func TestHoldReaderHoldsTheWriterBackAndALappedOneIsToldItsLoss(t *testing.T) {
 			t.Fatal(got, st, err)
 		}
 	}
-	x.Announce()
+	x.Announce(64, false)
 	if _, _, st, err := hold.get(3); st != Got || err != nil {
 		t.Fatal(st, err)
 	}

@@ -16,6 +16,7 @@
 // where.
 //
 //	pub     position 44 | writer 20          the writer's token and what is published, in one word
+//	echo    position 44 | length 8, number, payload   the last message, if it was small; on pub's line and the next
 //	header  length 40, flags 8 | number      at a message's first cell; the number at its last one too
 //	claim   position 42 | status 2 | owner 20   at a message's first cell, one for each group
 //
@@ -31,15 +32,16 @@
 // # Edges
 //
 //	publish     payload and headers, then pub (Tx.publish)    pub, then headers and payload (Rx.Poll, Shared.Poll)
+//	echo        stamp 0, words, stamp, pub (Tx.repeat)        pub, stamp, words, stamp (Rx.listen)
 //	free        payload reads, then cursor or FIN             cursors and rdone (Tx.least), then payload
 //	join        low, then cursors (Tx.refresh)                cursor, then low (Rx.join, makeGroup)
 //	lap         low, then payload (Tx.refresh)                payload, own cursor, then low (Rx.pollLapped)
 //	sweep       FIN, then the claim word at rdone             two finishers: one sees the other (Shared.sweep)
 //	wake reader pub, then readWait (Tx.publish)               readWait, then pub (Announce, Waiting)
-//	wake writer cursor or rdone, then roomWait                roomWait, then cursors and rdone (Tx.Announce, Tx.Room)
+//	wake writer cursor or rdone, then roomWait and roomAt     roomAt, roomWait, then cursors and rdone (Tx.Announce, Tx.Room)
 //	wake next   pub, then tokenWait (Tx.Give)                 tokenWait, then pub (Tx.AnnounceToken, Tx.Take)
 //
-// publish and free are release and acquire. All others are a store, then a load
+// publish, echo and free are release and acquire. All others are a store, then a load
 // of another word, on both sides, and need sequential consistency: each store is
 // a CAS, swap or OR. On arm64 a plain store may overtake a store-release before
 // it, so the payload of a message comes after an atomic load that follows low.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/wake"
@@ -47,7 +48,7 @@ func newWorld(x *explorer, groups int) *world {
 		w.ring = try(Open(area))
 	})
 	most := w.ring.Config().MaxMessage()
-	w.sizes = [][]int{{8, 900}, {300, 400, 500}, {most, 8}, {64 * 4}, {700, 8, 65}}[w.rng.IntN(5)]
+	w.sizes = [][]int{{8, 900}, {300, 400, 500}, {most, 8}, {64 * 4}, {700, 8, 65}, {8, 104, 65, 120}}[w.rng.IntN(6)]
 	x.watch = func() error {
 		for _, s := range w.ring.Verify() {
 			return errors.New(s)
@@ -115,6 +116,7 @@ func (w *world) write(owner uint32, count int) *party {
 	w.writers++
 	return w.x.add(fmt.Sprintf("writer%x", owner), func(p *party) {
 		x := OpenTx(try(w.ring.Join(owner, ModeWriter, bell)))
+		x.Echo = p.rng.IntN(4) > 0
 		for range count {
 			if !w.send(p, x) {
 				break
@@ -226,7 +228,7 @@ func (w *world) waitRoom(p *party, x *Tx, size int, reserve bool) bool {
 			return true
 		}
 		seen := x.slot.Bell().Word.Load()
-		if x.Announce(); enough() {
+		if x.Announce(size, false); enough() {
 			return true
 		}
 		p.sleepOn(x.slot.Bell(), seen, "for room")
@@ -268,6 +270,7 @@ func (w *world) read(owner uint32, m Mode, oldest bool) *party {
 		if err != nil {
 			return
 		}
+		x.Lag = slices.Max(w.sizes) <= w.ring.Config().Cells/4*CellSize && p.rng.IntN(2) == 0
 		var rec Record
 		next, first := uint64(0), true
 		for {
@@ -288,6 +291,8 @@ func (w *world) read(owner uint32, m Mode, oldest bool) *party {
 				if !w.suspect[owner] {
 					p.x.fail("fenced")
 				}
+				w.x.lowest-- // others first: or it is fenced again and again before it has read anything
+				p.prio = w.x.lowest
 				x.Rejoin()
 				continue
 			case Evicted:

@@ -92,6 +92,7 @@ func (g *garbled) use(x *Tx, rds []*Rx, s *Shared) {
 func hostile(t testing.TB, data []byte) {
 	g := &garbled{rig: newRig(t, 16, 2), writes: data}
 	x := OpenTx(g.slot(ModeWriter))
+	x.Echo = true
 	rds := []*Rx{g.rx(ModeHold, true), g.rx(ModeLapped, true), g.rx(ModeHold, false)}
 	s := g.shared("g", true)
 	g.use(x, rds, s)

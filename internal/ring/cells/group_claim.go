@@ -175,7 +175,7 @@ func (r *Ring) sweep(v *groupView, ring func(wake.Bell)) {
 	if !moved {
 		return
 	}
-	r.wake(r.room, ring, "cells.B3")
+	r.wakeRoom(v.rdone.Load(), ring)
 	if r.Ended(v.rdone.Load()) != endNone { // it has ended now, for the group
 		r.wake(r.read, ring, "cells.P4")
 	}

@@ -30,7 +30,7 @@ func TestGroupDividesMessagesAndRetiresThemOutOfOrder(t *testing.T) {
 			t.Fatal("overwrote what is not finished")
 		}
 	}
-	x.Announce()
+	x.Announce(10, false)
 	if a.Done(&recs[0]); x.slot.Bell().Word.Load() == 0 {
 		t.Error("the writer was not rung")
 	}

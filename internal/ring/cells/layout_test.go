@@ -13,8 +13,8 @@ func TestOffsetsAreThoseOfTheFormat(t *testing.T) {
 		what       string
 		have, want uint64
 	}{
-		{"config", ringConfig, 0x008}, {"pub", ringPub, 0x040}, {"low", ringLow, 0x080}, {"end", ringEnd, 0x0C0},
-		{"readWait", ringRead, 0x100}, {"roomWait", ringRoom, 0x108}, {"tokenWait", ringToken, 0x110}, {"gone", ringGone, 0x118},
+		{"config", ringConfig, 0x008}, {"low", ringLow, 0x040}, {"pub", ringPub, 0x080}, {"echo", ringEcho, 0x088}, {"echo's second line", ringEcho + 8*echoSecond, 0x0C0}, {"end", ringEnd, 0x1C0},
+		{"readWait", ringRead, 0x100}, {"roomWait", ringRoom, 0x108}, {"tokenWait", ringToken, 0x110}, {"gone", ringGone, 0x118}, {"roomAt", ringRoomAt, 0x120},
 		{"slots", ringSlots, 0x140}, {"maker", ringMaker, 0x148}, {"blocked", ringBlock, 0x180},
 		{"groups", ringGroups, 0x200}, {"group size", groupSize, 0x100}, {"slot 0", ringSlot0, 0x1000}, {"slot size", slotSize, 0xC0},
 		{"headers", ringHeads, 0x4000}, {"slot cursor", slotCursor, 0x40}, {"slot bell", slotBell, 0x80},
@@ -40,6 +40,7 @@ func TestWordsAreThoseOfTheFormat(t *testing.T) {
 		{"tag", ringMagic, uint64('R') | 'S'<<8 | 'T'<<16 | 'R'<<24 | 'E'<<32 | 'A'<<40 | 'M'<<48 | 1<<56},
 		{"config", Config{Cells: 1024, Groups: 4}.pack(), 10 | 4<<8 | 1<<15},
 		{"pub", packPub(5, 0x12345), 5<<20 | 0x12345},
+		{"echo", packEcho(5, 104), 5<<20 | 1<<8 | 104},
 		{"end", packEnd(5, EndDead), 5<<2 | 2},
 		{"claim", uint64(packClaim(claimHeld, ModeShared, 3, 4, 5, 6)), 1 | 3<<2 | 3<<5 | 4<<9 | 5<<24 | 6<<44},
 		{"cursor", uint64(packCursor(curHold, 3, 5)), 1 | 3<<2 | 5<<20},

@@ -14,16 +14,18 @@ import (
 const (
 	ringTag    = 0x000
 	ringConfig = 0x008
-	ringPub    = 0x040
-	ringLow    = 0x080
-	ringEnd    = 0x0C0
+	ringLow    = 0x040
+	ringPub    = 0x080
+	ringEcho   = 0x088
 	ringRead   = 0x100 // readWait
 	ringRoom   = 0x108 // roomWait
 	ringToken  = 0x110 // tokenWait
 	ringGone   = 0x118 // readers gone
+	ringRoomAt = 0x120
 	ringSlots  = 0x140
 	ringMaker  = 0x148
 	ringBlock  = 0x180
+	ringEnd    = 0x1C0
 	ringGroups = 0x200
 	groupSize  = 0x100
 	ringSlot0  = 0x1000
@@ -57,10 +59,12 @@ type Ring struct {
 	words   []atomic.Uint64 // the same bytes
 	heads   []atomic.Uint64
 	pub     *atomic.Uint64
+	echo    []atomic.Uint64 // the last message, if it was small
 	low     *atomic.Uint64
 	end     *atomic.Uint64
 	read    *atomic.Uint64 // slots that sleep until something is published
 	room    *atomic.Uint64 // slots that sleep until there is room
+	roomAt  *atomic.Uint64 // position that must be passed before those are rung
 	token   *atomic.Uint64 // slots that sleep until the token is free
 	gone    *atomic.Uint64 // bits: a hold reader left, or died
 	slots   *atomic.Uint64 // slots that were ever used
@@ -139,8 +143,8 @@ func Open(area []byte) (*Ring, error) {
 		data:  area[data:total:total],
 		words: mem.U64s(area, int(data), c.Cells*CellSize/8),
 		heads: mem.U64s(area, ringHeads, c.Cells*headWords),
-		pub:   mem.U64(area, ringPub), low: mem.U64(area, ringLow), end: mem.U64(area, ringEnd),
-		read: mem.U64(area, ringRead), room: mem.U64(area, ringRoom), token: mem.U64(area, ringToken),
+		pub:   mem.U64(area, ringPub), echo: mem.U64s(area, ringEcho, echoWords), low: mem.U64(area, ringLow), end: mem.U64(area, ringEnd),
+		read: mem.U64(area, ringRead), room: mem.U64(area, ringRoom), roomAt: mem.U64(area, ringRoomAt), token: mem.U64(area, ringToken),
 		gone: mem.U64(area, ringGone), slots: mem.U64(area, ringSlots), maker: mem.U64(area, ringMaker),
 		blocked: mem.U64(area, ringBlock),
 	}
@@ -190,6 +194,14 @@ func (r *Ring) wake(mask *atomic.Uint64, ring func(wake.Bell), point string) {
 	m := mask.Swap(0)
 	invariant.Point(point)
 	bitsOf(m, func(i int) { ring(r.bells[i]) })
+}
+
+// wakeRoom wakes the writer that sleeps until there is room, if pos, which a
+// reader has come to, is as far as it asked for.
+func (r *Ring) wakeRoom(pos uint64, ring func(wake.Bell)) {
+	if r.room.Load() != 0 && signed44(pos-r.roomAt.Load()) >= 0 {
+		r.wake(r.room, ring, "cells.B3")
+	}
 }
 
 // ringSlots rings every slot that was ever used: after a death or an end,

@@ -53,6 +53,11 @@ type Rx struct {
 	bell   func(wake.Bell)
 	lapped bool
 
+	// Lag: where all was read, leave the cursor where it is until the next Poll,
+	// a quarter of the ring behind at most. It is for rings whose messages are at
+	// most a quarter: a larger one could wait for room that is there.
+	Lag bool
+
 	next  uint64 // position to read
 	seen  uint64 // published as far as we know
 	cur   cursor // what our cursor says
@@ -62,6 +67,7 @@ type Rx struct {
 	out   bool   // we are fenced, or evicted
 	held  uint64 // position after the message that was handed out; next if none is
 	err   error
+	small [EchoSize]byte // a message that was read from the echo; aligned to 8 bytes
 }
 
 // patience bounds what one Poll does while others change what it looks at.
@@ -162,6 +168,9 @@ func (x *Rx) Poll(rec *Record) Status {
 				return x.stray("stream's published position", to)
 			}
 			x.seen = to
+			if x.listen(rec, n, to) {
+				return Got
+			}
 		}
 		head, number := r.header(n)
 		info := head.Load()
@@ -219,7 +228,7 @@ func (x *Rx) Release(rec *Record) bool {
 	}
 	x.next = x.held
 	r := x.ring
-	if (x.next-x.cur.pos())&posMask >= x.lazy || x.next == x.seen || r.room.Load() != 0 {
+	if (x.next-x.cur.pos())&posMask >= x.lazy || x.next == x.seen && !x.Lag || r.room.Load() != 0 {
 		x.flush() // if it fails, Poll will say so
 	}
 	return true
@@ -248,7 +257,7 @@ func (x *Rx) flush() bool {
 	}
 	x.cur = to
 	invariant.Point("cells.B2")
-	r.wake(r.room, x.bell, "cells.B3")
+	r.wakeRoom(x.next, x.bell)
 	return true
 }
 

@@ -86,13 +86,29 @@ func (x *Tx) least() uint64 {
 	return x.head - behind
 }
 
-// Announce says that x will sleep until there is room; AnnounceToken, until the
-// token is free. Look again after it, before the sleep.
-func (x *Tx) Announce() {
+// Announce says that x, which has the token, will sleep until there is room for
+// size bytes; if much, until a quarter of the ring is free, so that a writer that
+// is faster than its readers is not woken for each message. In a quarter of the
+// ring there may never be room while somebody stands still: sleep for a while
+// only. Look again after it, before the sleep.
+func (x *Tx) Announce(size int, much bool) {
+	k := cellsFor(uint64(size))
+	if much {
+		k = max(k, x.ring.cells/4)
+	}
+	x.ring.roomAt.Store((x.head + k - x.ring.cells) & posMask) // K1
+	invariant.Point("cells.K1")
+	x.announceRoom()
+}
+
+func (x *Tx) announceRoom() {
 	// edge: wake writer (this OR, then cursors | cursor, then roomWait)
 	x.ring.room.Or(1 << x.slot.index) // K2
 	invariant.Point("cells.K2")
 }
+
+// AnnounceReaders is Announce of a writer that waits until there are readers.
+func (x *Tx) AnnounceReaders() { x.announceRoom() }
 
 // AnnounceToken is Announce of a writer that wants the token.
 func (x *Tx) AnnounceToken() {
