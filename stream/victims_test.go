@@ -10,9 +10,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/ring/cells"
 	"github.com/ringbus/ringbus/internal/shmtest"
 	"github.com/ringbus/ringbus/stream"
 )
@@ -96,18 +98,37 @@ func victimWrites(node *ringbus.Node, o *stream.Options) error {
 	return w.Close()
 }
 
-func victimReader(node *ringbus.Node) error { return victimReads(node, &stream.ReaderOptions{}) }
-
-func victimLapped(node *ringbus.Node) error {
-	return victimReads(node, &stream.ReaderOptions{Lapped: true})
+// nap waits for nothing: it is long enough for a wait to fall asleep, while nothing comes.
+func nap(wait func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	if err := wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("a wait for nothing ended with %w", err)
+	}
+	return nil
 }
 
-func victimReads(node *ringbus.Node, o *stream.ReaderOptions) error {
-	r, err := stream.NewReader(node, "x", o)
+// until looks at the stream until it is as wanted.
+func until(node *ringbus.Node, wanted func(cells.State) bool) {
+	for {
+		for _, r := range rings(node.Segment()) {
+			if wanted(r.Inspect()) {
+				return
+			}
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func blocked(s cells.State) bool { return s.Blocked > 0 }
+
+// victimReader sleeps, and begins to read when the writer has no room.
+func victimReader(node *ringbus.Node) error {
+	r, err := sleepy(node, &stream.ReaderOptions{})
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	until(node, blocked)
 	for range victimLines / 2 {
 		m, err := r.Receive(background)
 		if err != nil {
@@ -120,6 +141,40 @@ func victimReads(node *ringbus.Node, o *stream.ReaderOptions) error {
 	return r.Close()
 }
 
+// victimLapped sleeps, and begins to read when the writer has gone round.
+func victimLapped(node *ringbus.Node) error {
+	r, err := sleepy(node, &stream.ReaderOptions{Lapped: true})
+	if err != nil {
+		return err
+	}
+	until(node, func(s cells.State) bool { return s.Messages == victimLines })
+	for {
+		m, err := r.Receive(background)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := lineNumber(m.Data); err != nil {
+			return err
+		}
+	}
+	if r.Lost() == 0 {
+		return errors.New("the writer has gone round, and nothing was lost")
+	}
+	return r.Close()
+}
+
+func sleepy(node *ringbus.Node, o *stream.ReaderOptions) (*stream.Reader, error) {
+	r, err := stream.NewReader(node, "x", o)
+	if err == nil {
+		err = nap(func(ctx context.Context) error { _, err := r.Receive(ctx); return err })
+		fmt.Println("ready")
+	}
+	return r, err
+}
+
 func victimShared(node *ringbus.Node) error {
 	r, err := stream.NewReader(node, "x", &stream.ReaderOptions{Group: "g"})
 	if err != nil {
@@ -130,6 +185,9 @@ func victimShared(node *ringbus.Node) error {
 		return err
 	}
 	if err := other.Close(); err != nil {
+		return err
+	}
+	if err := nap(func(ctx context.Context) error { _, err := r.Claim(ctx); return err }); err != nil {
 		return err
 	}
 	fmt.Println("ready")
@@ -154,6 +212,19 @@ func victimShared(node *ringbus.Node) error {
 		}
 	}
 	return r.Close()
+}
+
+// greet exchanges two bytes: the second one is an answer.
+func greet(c *stream.Conn) error {
+	for range 2 {
+		if _, err := c.Write([]byte{'x'}); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Both ends of a connection: the victim says what it sends, and reads as much.
@@ -184,6 +255,9 @@ func victimListener(node *ringbus.Node) error {
 }
 
 func victimTalks(c *stream.Conn) error {
+	if err := greet(c); err != nil {
+		return err
+	}
 	go func() {
 		for n := range victimLines {
 			if _, err := io.WriteString(c, strings.Repeat(line(n), 20)); err != nil {

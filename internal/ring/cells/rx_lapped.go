@@ -59,6 +59,7 @@ func (x *Rx) lap(to uint64, try int) {
 		low = nearest(r.Published(), to)
 	}
 	x.next, x.held = low, low
+	invariant.Point("cells.B4")
 }
 
 // mark stores the cursor: for inspection, and because a store must come between
