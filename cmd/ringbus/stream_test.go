@@ -162,8 +162,13 @@ func TestForwardRelaysAndTellsOfADeath(t *testing.T) {
 	to := func() *command {
 		return start(t, dir, nil, "stream", "forward", "--listen", "tcp:"+at, "--to", "echo")
 	}
+	listens := func(c *command) {
+		t.Helper()
+		eventually(t, "it listens", func() bool { return strings.Contains(c.errs.String(), "listening") })
+	}
 	there, here := from(), to()
-	eventually(t, "it listens on the bus", func() bool { return strings.Contains(there.errs.String(), "listening") })
+	listens(there)
+	listens(here)
 	data := noise(3 << 20)
 	exchange := func() {
 		t.Helper()
@@ -198,7 +203,7 @@ func TestForwardRelaysAndTellsOfADeath(t *testing.T) {
 		} else {
 			*victim = to()
 		}
-		eventually(t, "it listens", func() bool { return strings.Contains((*victim).errs.String(), "listening") })
+		listens(*victim)
 		exchange()
 	}
 	for _, c := range []*command{there, here} {
