@@ -110,6 +110,16 @@ func (n *Node) Name() string { return n.node.Name() }
 // Segment returns the shared region that holds the bus.
 func (n *Node) Segment() *segment.Segment { return n.seg }
 
+// SetDoor says that nodes of other kernels ring this one at a peer and vector of
+// the bus's doorbell, or, not ok, nowhere: then it polls. Packages ivshmem and
+// ivshmem/doorbell call it.
+func (n *Node) SetDoor(peer, vector uint16, ok bool) { n.node.SetDoor(peer, vector, ok) }
+
+// Gone is the word of who knows that the machine at a peer of the bus's doorbell
+// runs no more: the node in the slot is recovered if it was that machine's. See
+// [segment.Node.Gone].
+func (n *Node) Gone(slot int, peer uint16) bool { return n.node.Gone(slot, peer) }
+
 // Recover looks whether other nodes have died and takes back what they held.
 // Every node does so in the background, and whenever it would have to wait for
 // somebody; an explicit call is for those who want it now.

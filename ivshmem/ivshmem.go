@@ -16,7 +16,8 @@
 // Nodes of one kernel know by a lock which of them live, and wake each other by
 // futex. Of a node of another kernel only its heartbeat is seen: if it stands
 // still the node is suspect and no longer holds others back, but nothing of it is
-// taken away until there is evidence. And who sleeps while there are nodes of other
+// taken away until there is evidence. With a doorbell ([Attach], on the host package
+// ivshmem/doorbell) nodes ring one another. Without one, who sleeps while there are nodes of other
 // kernels looks again by itself, in intervals that grow with the time since the last news.
 package ivshmem
 
@@ -36,6 +37,8 @@ var (
 	ErrTooSmall = pci.ErrTooSmall // without memory, or with too little for a bus
 	ErrRights   = pci.ErrRights   // we may not map its memory
 	ErrNotBus   = segment.ErrNotBus
+
+	ErrNoDoorbell = pci.ErrNoDoorbell // it is a plain device, without interrupts
 )
 
 // An Error says which device is meant, what is wrong with it and what to do about

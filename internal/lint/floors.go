@@ -26,6 +26,7 @@ var Rooms = []Room{
 
 	{Dir: "internal/wake", Floor: 1},
 	{Dir: "internal/pci", Floor: 1},
+	{Dir: "internal/vfio", Floor: 1},
 
 	{Dir: "internal/ring/fanout", Floor: 2},
 	{Dir: "internal/ring/cells", Floor: 2},

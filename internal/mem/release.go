@@ -15,6 +15,10 @@ import (
 // so every store that must stay behind it goes through StoreRelease as well.
 func StoreRelease(p *atomic.Uint64, v uint64) { p.Store(v) }
 
+// StoreRegister is StoreRelease for the register of a device, which takes the
+// store for a command.
+func StoreRegister(p *atomic.Uint32, v uint32) { p.Store(v) }
+
 func copyIn(dst []atomic.Uint64, src []byte) {
 	i := 0
 	for ; len(src) >= 8; i++ {

@@ -17,6 +17,11 @@ import (
 // Elsewhere, and under the race detector, it is an atomic store.
 func StoreRelease(p *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(p)) = v }
 
+// StoreRegister is StoreRelease for the register of a device, which takes the
+// store for a command. An XCHG would read the register too, and a hypervisor that
+// emulates it would have to stop all CPUs.
+func StoreRegister(p *atomic.Uint32, v uint32) { *(*uint32)(unsafe.Pointer(p)) = v }
+
 func copyIn(dst []atomic.Uint64, src []byte) {
 	n := len(src)
 	if n == 0 {

@@ -37,6 +37,8 @@ var (
 	ErrDisabled = errors.New("ivshmem device is disabled")
 	ErrTooSmall = errors.New("memory of the ivshmem device is too small")
 	ErrRights   = errors.New("no right to use the ivshmem device")
+
+	ErrNoDoorbell = errors.New("ivshmem device has no doorbell")
 )
 
 // An Error says why a device cannot be used, and what to do about it. It
@@ -72,6 +74,9 @@ type Device struct {
 
 // Memory is the path of the file that maps the memory.
 func (d Device) Memory() string { return filepath.Join(d.Dir, "resource2") }
+
+// Registers is the path of the file that maps the registers.
+func (d Device) Registers() string { return filepath.Join(d.Dir, "resource0") }
 
 // Address checks the address of a PCI device, and returns it in full: 00:05.0
 // is 0000:00:05.0.

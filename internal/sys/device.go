@@ -59,3 +59,46 @@ func statfs(f *os.File) (unix.Statfs_t, error) {
 	}
 	return st, err
 }
+
+// Control makes the ioctl request of f, with an argument: a number, or the
+// address of memory that does not move and stays reachable. It returns what the
+// kernel does, which may be a descriptor.
+func Control(f *os.File, request, argument uintptr) (int, error) {
+	var result int
+	err := control(f, func(fd int) error {
+		n, err := retry(func() (int, error) {
+			r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, argument)
+			if errno != 0 {
+				return 0, errno
+			}
+			return int(r), nil
+		})
+		result = n
+		return err
+	})
+	return result, err
+}
+
+// Descriptor is the number of f, for a request that wants it in memory. f must
+// stay reachable and open until the request is made.
+func Descriptor(f *os.File) (int, error) {
+	var n int
+	err := control(f, func(fd int) error { n = fd; return nil })
+	return n, err
+}
+
+// Received makes a file of a descriptor that the kernel has returned.
+func Received(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }
+
+// MapAt maps size bytes of f from offset on, shared and writable.
+func MapAt(f *os.File, offset, size int64) ([]byte, error) {
+	var b []byte
+	err := control(f, func(fd int) (err error) {
+		b, err = unix.Mmap(fd, offset, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		return err
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "map", Path: f.Name(), Err: err}
+	}
+	return b, nil
+}
