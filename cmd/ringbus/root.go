@@ -96,11 +96,15 @@ func (g *global) fileMode() fs.FileMode {
 	return fs.FileMode(m)
 }
 
-// open opens the bus and joins it.
+// open opens the bus and joins it, with its doorbell if it has one.
 func (g *global) open() (*ringbus.Node, error) {
-	return ringbus.Open(g.bus, &ringbus.Options{
+	n, err := ringbus.Open(g.bus, &ringbus.Options{
 		Name: g.name, Dir: g.dir, Size: int64(g.size), Mode: g.fileMode(),
 	})
+	if err == nil {
+		attachDoorbell(g.bus, n)
+	}
+	return n, err
 }
 
 // segmentOptions are those of a bus that must be there.

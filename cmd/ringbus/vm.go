@@ -30,9 +30,9 @@ each other, and one of its own to each that does not.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return misused(c, "say what to do: args or run") },
+		RunE: func(c *cobra.Command, _ []string) error { return misused(c, "say what to do: args, run or doorbell") },
 	}
-	c.AddCommand(newVMArgs(g), newVMRun(g))
+	c.AddCommand(newVMArgs(g), newVMRun(g), newVMDoorbell(g))
 	return c
 }
 

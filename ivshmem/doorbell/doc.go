@@ -23,9 +23,9 @@
 //
 // # Invariants
 //
-//	D1  a lock on PATH.lock is held by whoever serves PATH, and nobody else
-//	    unlinks or replaces PATH.
-//	D2  an id is written to PATH.peers, with the process that got it, before that
+//	D1  a lock on STATE.lock is held by whoever serves; nobody else changes
+//	    STATE.peers, and a socket is replaced by a server that nobody answers at.
+//	D2  an id is written to STATE.peers, with the process that got it, before that
 //	    process hears it, and is given to no other before there is evidence (D4),
 //	    by however many servers. A process that connects again gets it back.
 //	D3  each connection is told of others one message after the other by one

@@ -123,3 +123,15 @@ func (t *ids) save() error {
 	}
 	return os.Rename(fresh, t.path)
 }
+
+// close removes the file if there is nothing in it that the next server needs.
+func (t *ids) close() error {
+	if len(t.holders) > 0 {
+		return nil
+	}
+	err := os.Remove(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 	shmtest.Main(m, map[string]func([]string) error{
 		"server": roleServer,
 		"peer":   rolePeer,
+		"guest":  roleGuest,
 	})
 }
 

@@ -26,6 +26,10 @@ type Options struct {
 	// Mode is the permission of the socket: default 0600. Who may connect may
 	// map the memory and ring everybody.
 	Mode fs.FileMode
+	// State is where the server notes which process has which id, in State.peers,
+	// and locks who may do so, State.lock: default the socket's path. The servers
+	// of one bus must have the same, whatever their sockets.
+	State string
 	// Gone is called, by one goroutine, once there is evidence that the process
 	// with the id can write into the memory no more. If it returns false it is
 	// called again later. The id is given to nobody before it returned true.
@@ -123,11 +127,14 @@ func newServer(path string, memory *os.File, o *Options) (*Server, error) {
 	if st.Size == 0 || st.Size&(st.Size-1) != 0 {
 		return nil, fmt.Errorf("the memory has %d bytes, but the size of a PCI BAR is a power of two", st.Size)
 	}
-	sock, err := listen(path, opts.Mode)
+	if opts.State == "" {
+		opts.State = path
+	}
+	sock, err := listen(path, opts.State+".lock", opts.Mode)
 	if err != nil {
 		return nil, err
 	}
-	table, err := openIDs(path + ".peers")
+	table, err := openIDs(opts.State + ".peers")
 	if err != nil {
 		return nil, errors.Join(err, sock.Close())
 	}
@@ -183,7 +190,8 @@ func (s *Server) rest(d time.Duration) bool {
 	}
 }
 
-// Close ends all connections and the server, and takes the socket away.
+// Close ends all connections and the server, and takes the socket away. The notes
+// stay if there are processes that have an id.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	was := s.closed
@@ -199,7 +207,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	s.work.Wait()
-	return s.sock.Close()
+	return errors.Join(s.ids.close(), s.sock.Close())
 }
 
 // tell tells the caller's Event.

@@ -25,25 +25,21 @@ type socket struct {
 }
 
 // listen makes a socket at path in place of one whose server has died. At no
-// moment more than mode's users may connect.
-func listen(path string, mode fs.FileMode) (s *socket, err error) {
+// moment more than mode's users may connect. Who has the lock may serve.
+func listen(path, lockPath string, mode fs.FileMode) (s *socket, err error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("the path of a socket may have %d bytes, this one has %d", maxPath, len(path))
 	}
-	lock, err := sys.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := lockFile(lockPath)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			_ = os.Remove(lock.Name())
 			_ = lock.Close()
 		}
 	}()
-	if got, err := sys.TryLock(lock, 0); err != nil {
-		return nil, err
-	} else if !got {
-		return nil, fmt.Errorf("%w (it has %q locked); end it first, or choose another path", ErrServed, path+".lock")
-	}
 	if err := vacant(path); err != nil {
 		return nil, err
 	}
@@ -64,6 +60,35 @@ func listen(path string, mode fs.FileMode) (s *socket, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// lockFile makes and locks the file at path. Its last holder may have removed it
+// meanwhile.
+func lockFile(path string) (*os.File, error) {
+	for {
+		f, err := sys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		got, err := sys.TryLock(f, 0)
+		if err == nil && !got {
+			err = fmt.Errorf("%w (it has %q locked); end it first", ErrServed, path)
+		}
+		var have, now sys.Stat
+		if err == nil {
+			have, err = sys.StatFile(f)
+		}
+		if err == nil {
+			now, err = sys.StatPath(path)
+		}
+		if err == nil && have.Ino == now.Ino && have.Dev == now.Dev {
+			return f, nil
+		}
+		_ = f.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
 }
 
 // vacant checks that path may be replaced: nothing is there, or a socket where
@@ -97,5 +122,5 @@ func (s *socket) Close() error {
 	if now, serr := sys.StatPath(s.path); serr == nil && now.Ino == s.was.Ino && now.Dev == s.was.Dev {
 		err = errors.Join(err, os.Remove(s.path))
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, os.Remove(s.lock.Name()), s.lock.Close())
 }
