@@ -15,7 +15,8 @@ const (
 	callHeld // its request is being written
 	callSent
 	callDone
-	callLeft // sent, and nobody waits for the reply
+	callLeft  // sent, and nobody waits for the reply
+	callSpare // a stream's, and not with the server
 )
 
 // Call is a call in the making, outstanding or answered; its request and its reply
@@ -30,8 +31,9 @@ type Call struct {
 	sent    bool
 	err     error
 	length  uint32 // bytes of the reply, with its header
-	done    chan struct{}
-	request []byte // with header
+	waiter  waiter
+	replies *replies // that it is of; nil: none
+	request []byte   // with header
 	reply   []byte
 	out, in [1]virtq.Buffer
 }
@@ -41,10 +43,6 @@ func (l *clientLink) take(size int) *Call {
 	p := l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
 	p.state, p.size, p.err, p.sent = callHeld, size, nil, false
-	select { // nobody waited for the last one
-	case <-p.done:
-	default:
-	}
 	return p
 }
 
@@ -60,32 +58,47 @@ func (p *Call) Data() []byte { return p.request[callHeader : callHeader+p.size :
 // Send sends the request. The error is ErrPeerDied if the server has gone
 // meanwhile.
 func (p *Call) Send() error {
-	binary.LittleEndian.PutUint64(p.request, kindCall)
-	binary.LittleEndian.PutUint64(p.request[8:], 0)
-	p.out[0].Len = uint32(callHeader + p.size)
-	l, c := p.l, p.l.c
+	c := p.l.c
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	p.check(callHeld, "Send")
+	return p.send()
+}
+
+func (p *Call) send() error {
+	c := p.l.c
 	if c.closed {
-		c.mu.Unlock()
 		return c.closedErr()
 	}
-	l.look()
-	if !l.usable() {
-		c.mu.Unlock()
+	if p.l.look(); !p.l.usable() {
 		return c.goneErr()
 	}
-	invariant.Point("ringbus.send")
-	notify := false
-	err := l.drv.Add(p.out[:], p.in[:], uint64(p.slot))
-	if err == nil {
-		p.state, p.sent = callSent, true
-		notify, err = l.drv.Kick()
+	if err := p.offer(kindCall, 0, p.in[:]); err != nil {
+		return err
 	}
-	bell := l.link.ServerBell(l.server)
-	c.mu.Unlock()
+	p.sent = true
+	return p.l.kick()
+}
+
+// offer adds the chain of p: a header, of p's request or of stream n, and what the
+// server may write.
+func (p *Call) offer(kind, n uint32, in []virtq.Buffer) error {
+	binary.LittleEndian.PutUint64(p.request, uint64(kind)|uint64(n)<<32)
+	binary.LittleEndian.PutUint64(p.request[8:], 0)
+	p.out[0].Len = uint32(callHeader + p.size)
+	invariant.Point("ringbus.send")
+	err := p.l.drv.Add(p.out[:], in, uint64(p.slot))
+	if err == nil {
+		p.state = callSent
+	}
+	return err
+}
+
+// kick shows the server what was added.
+func (l *clientLink) kick() error {
+	notify, err := l.drv.Kick()
 	if notify {
-		c.node.ring(bell)
+		l.c.node.ring(l.link.ServerBell(l.server))
 	}
 	return err
 }
@@ -98,27 +111,23 @@ func (p *Call) back(length uint32) {
 
 // end ends a call in flight.
 func (p *Call) end(err error) {
-	if p.state == callLeft {
+	switch {
+	case p.state == callLeft:
 		p.put()
+		return
+	case p.replies != nil:
+		p.replies.back(p, err)
 		return
 	}
 	p.err, p.state = err, callDone
-	p.done <- struct{}{}
+	p.l.c.wake(&p.waiter)
 }
 
 // put gives the place back.
 func (p *Call) put() {
-	c := p.l.c
-	p.state = callFree
+	p.state, p.replies = callFree, nil
 	p.l.free = append(p.l.free, p)
-	if c.waiting > 0 {
-		select {
-		case c.freed <- struct{}{}:
-		default:
-		}
-		c.node.ring(c.links[0].link.Bell()) // who waits may be the one who sleeps for all
-	}
-	c.inside.Done()
+	p.l.c.freed()
 }
 
 // Wait waits for the reply and returns it, in shared memory, until Release. For
@@ -128,53 +137,51 @@ func (p *Call) Wait(ctx context.Context) ([]byte, error) {
 	if !p.sent {
 		panic("ringbus: Call.Wait before Send")
 	}
-	select {
-	case <-p.done:
-		return p.result()
-	case <-c.baton:
-	default:
-		select {
-		case <-p.done:
-			return p.result()
-		case <-c.baton:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	err := c.lead(ctx, p)
-	c.pass()
-	if err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return p.wait(ctx)
+}
+
+func (p *Call) wait(ctx context.Context) ([]byte, error) {
+	c := p.l.c
+	err := c.await(ctx, &p.waiter, func() bool { return p.state == callDone })
+	switch {
+	case err != nil:
 		return nil, err
+	case c.closed:
+		return nil, c.closedErr()
 	}
-	<-p.done
-	return p.result()
+	b, _, err := p.result()
+	return b, err
 }
 
 // result reads the reply's header, once.
-func (p *Call) result() ([]byte, error) {
+func (p *Call) result() (b []byte, status uint32, err error) {
 	c := p.l.c
 	if p.err != nil {
-		return nil, p.err
+		return nil, 0, p.err
 	}
 	if p.length < callHeader {
-		return nil, fmt.Errorf("service %q: reply of %d bytes has no header", c.name, p.length)
+		return nil, 0, fmt.Errorf("service %q: reply of %d bytes has no header", c.name, p.length)
 	}
 	h := binary.LittleEndian.Uint64(p.reply)
 	status, size := uint32(h), int(h>>32)
 	if status == statusLarge {
-		return nil, &CallSizeError{c.name, "reply", size, c.config.MaxReply}
+		return nil, status, &CallSizeError{c.name, "reply", size, c.config.MaxReply}
 	}
 	if size != int(p.length)-callHeader {
-		return nil, fmt.Errorf("service %q: reply of %d bytes, and of %d by its header", c.name, p.length-callHeader, size)
+		return nil, 0, fmt.Errorf("service %q: reply of %d bytes, and of %d by its header", c.name, p.length-callHeader, size)
 	}
-	b := p.reply[callHeader : callHeader+size : callHeader+size]
-	switch status {
-	case statusDone:
-		return b, nil
-	case statusFailed:
-		return nil, &ServiceError{c.name, string(b)}
+	b = p.reply[callHeader : callHeader+size : callHeader+size]
+	switch {
+	case status == statusDone:
+		return b, status, nil
+	case status == statusFailed:
+		return nil, status, &ServiceError{c.name, string(b)}
+	case status == statusEnd && p.replies != nil, status == statusUnused && p.replies != nil:
+		return nil, status, nil
 	}
-	return nil, fmt.Errorf("service %q: reply with unknown status %d", c.name, status)
+	return nil, 0, fmt.Errorf("service %q: reply with unknown status %d", c.name, status)
 }
 
 // Release ends the call and gives its memory back. If the reply has not come, it
@@ -183,10 +190,16 @@ func (p *Call) Release() {
 	c := p.l.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	p.release()
+}
+
+func (p *Call) release() {
 	switch p.state {
 	case callHeld, callDone:
 		p.put()
-		p.l.look()
+		if p.l.gone && !p.l.c.over {
+			p.l.look()
+		}
 	case callSent:
 		p.state = callLeft
 	default:

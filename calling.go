@@ -26,6 +26,9 @@ type ServiceOptions struct {
 	// replies; package typed sets them. 0: none.
 	RequestType uint64
 	ReplyType   uint64 // see RequestType
+	// Window is how many replies of one of a client's streams may be under way; then
+	// the server waits. 0: 16; fewer where there are few free places.
+	Window int
 	// Wait is how to wait for the other side.
 	Wait Wait
 }
@@ -36,14 +39,19 @@ const (
 	callHeader   = 16 // bytes before a request and before a reply
 )
 
-// What is before a request: kind 4, reserved 12. Before a reply: status 4, size
-// 4, reserved 8.
+// What is before a request: kind 4, stream 4, reserved 8. Before a reply: status
+// 4, size 4, reserved 8. A stream is known by the number of its request's place.
 const (
-	kindCall = 1
+	kindCall   = 1
+	kindStream = 2 // several replies are welcome
+	kindRoom   = 3 // there is room for one more of the stream's
+	kindCancel = 4 // no more of the stream's are wanted
 
 	statusDone   = 0 // size bytes follow
 	statusFailed = 1 // size bytes of text follow
 	statusLarge  = 2 // the reply would have had size bytes
+	statusEnd    = 3 // of a stream's request: there are no more
+	statusUnused = 4 // of a stream's room: nothing follows
 )
 
 // config fills in the defaults.
@@ -51,7 +59,7 @@ func (o *ServiceOptions) config(name string) (calls.Config, error) {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"max-request", o.MaxRequest}, {"max-reply", o.MaxReply}, {"depth", o.Depth}} {
+	}{{"max-request", o.MaxRequest}, {"max-reply", o.MaxReply}, {"depth", o.Depth}, {"window", o.Window}} {
 		if f.value < 0 {
 			return calls.Config{}, fmt.Errorf("service %q: %s is negative: %d", name, f.name, f.value)
 		}

@@ -47,7 +47,12 @@ func echo(ctx context.Context, s *ringbus.Service, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := r.Return(copy(r.Room(), r.Data())); err != nil {
+		if r.Streams() {
+			err = echoAgain(ctx, r)
+		} else {
+			err = r.Return(copy(r.Room(), r.Data()))
+		}
+		if err != nil {
 			return err
 		}
 		if count++; count == n {
@@ -244,12 +249,14 @@ func (s *stage) audit() {
 	table.Recover(uint32(h.Node.Owner()), false, func(wake.Bell) {})
 }
 
-// callParts are who is killed, and the points of package calls that each passes.
-var callParts = []struct {
+type callPart struct {
 	name   string
 	points string
 	play   func(s *stage, start func(role string) *shmtest.Proc)
-}{
+}
+
+// callParts are who is killed, and the points of package calls that each passes.
+var callParts = []callPart{
 	{"client", "C1 C2 C3 C4 C6 C7 C8", func(s *stage, start func(string) *shmtest.Proc) {
 		p := newTroupe(s)
 		s.attend(start("caller"), nil)

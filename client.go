@@ -3,9 +3,9 @@ package ringbus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
-	"github.com/ringbus/ringbus/internal/wake"
 	"github.com/ringbus/ringbus/segment"
 )
 
@@ -13,21 +13,24 @@ import (
 // lasts until Close, or until its node closes.
 type Client struct {
 	*service
-	policy  wake.Policy
-	sleeper *wake.Sleeper // of the leader
+	crew
 
-	// Who waits for a reply takes the baton, if nobody has it, and looks and sleeps
-	// for all; the others wait for their own call, or for the baton.
-	baton chan struct{}
-	freed chan struct{} // somebody waits for a place: there may be one
-	over  chan struct{} // closed by Close
+	links   []*clientLink // the first one is home: its bell is the client's
+	seen    uint64        // what Changes of the table was
+	wanting []*want       // who waits for places, in turn
+	told    uint64        // what Changes was when the first of them was woken for it
+	spare   []*want
+	window  int  // places for replies that a stream offers
+	over    bool // all was given back
 
-	mu      sync.Mutex
-	links   []*clientLink  // the first one is home: its bell is the client's
-	seen    uint64         // what Changes of the table was
-	waiting int            // for a place
-	inside  sync.WaitGroup // calls, and who waits for a place
-	closed  bool
+	closing  sync.Once
+	closeErr error
+}
+
+// want is somebody who waits for places.
+type want struct {
+	waiter
+	need int
 }
 
 // Client opens a service for calls. Nobody has to serve it yet.
@@ -39,8 +42,7 @@ func (n *Node) Client(name string, o *ServiceOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{service: s, policy: o.Wait.policy(), baton: make(chan struct{}, 1), freed: make(chan struct{}, 1), over: make(chan struct{})}
-	c.baton <- struct{}{}
+	c := &Client{service: s, window: orDefault(o.Window, defaultWindow)}
 	c.seen = s.table.Changes() - 1
 	home, err := c.claim()
 	if err != nil {
@@ -48,7 +50,7 @@ func (n *Node) Client(name string, o *ServiceOptions) (*Client, error) {
 		return nil, fmt.Errorf("service %q: %w", name, err)
 	}
 	c.links = append(c.links, home)
-	c.sleeper = n.host.Pool.NewSleeper(home.link.Bell(), c.policy)
+	c.crew.open(c, n, o.Wait.policy(), home.link.Bell())
 	if err := n.host.Add(c); err != nil {
 		c.giveBack()
 		return nil, err
@@ -65,6 +67,9 @@ func (c *Client) MaxRequest() int { return c.config.MaxRequest }
 // MaxReply is the largest reply in bytes.
 func (c *Client) MaxReply() int { return c.config.MaxReply }
 
+// small is what is copied without giving the lock up: that takes as long.
+const small = 512
+
 // Call sends a copy of request to one of the servers, waits for its reply and
 // copies that to reply; n is its length. The error is ErrNoService if nobody
 // serves, ErrPeerDied if the server has gone with the call, a ServiceError if it
@@ -72,77 +77,139 @@ func (c *Client) MaxReply() int { return c.config.MaxReply }
 // for, and that of ctx when it is done: the server may still answer then, to
 // nobody.
 func (c *Client) Call(ctx context.Context, request, reply []byte) (n int, err error) {
-	p, err := c.Begin(ctx, len(request))
+	if err := c.checkSize(len(request)); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inside++
+	defer c.leave()
+	l, err := c.place(ctx, 1)
 	if err != nil {
 		return 0, err
 	}
-	defer p.Release()
-	copy(p.Data(), request)
-	if err := p.Send(); err != nil {
+	p := l.take(len(request))
+	defer p.release()
+	c.copy(p.Data(), request)
+	if err := p.send(); err != nil {
 		return 0, err
 	}
-	b, err := p.Wait(ctx)
+	b, err := p.wait(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if len(b) > len(reply) {
 		return 0, &CallSizeError{c.name, "reply", len(b), len(reply)}
 	}
-	return copy(reply, b), nil
+	c.copy(reply, b)
+	return len(b), nil
+}
+
+// copy copies; others go on meanwhile if it takes long.
+func (c *Client) copy(to, from []byte) {
+	if len(from) <= small {
+		copy(to, from)
+		return
+	}
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	copy(to, from)
+}
+
+func (c *Client) checkSize(size int) error {
+	if size < 0 || size > c.config.MaxRequest {
+		return &CallSizeError{c.name, "request", size, c.config.MaxRequest}
+	}
+	return nil
 }
 
 // Begin begins a call with a request of size bytes: fill its Data, Send it, Wait
 // for the reply, Release it. If the client has as many calls outstanding as the
 // servers take, Begin waits.
 func (c *Client) Begin(ctx context.Context, size int) (*Call, error) {
-	if size < 0 || size > c.config.MaxRequest {
-		return nil, &CallSizeError{c.name, "request", size, c.config.MaxRequest}
+	if err := c.checkSize(size); err != nil {
+		return nil, err
 	}
-	for {
-		p, err := c.place(size)
-		if p != nil || err != nil {
-			return p, err
-		}
-		if err := c.waitPlace(ctx); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// place takes a place for a call, nothing if there is none.
-func (c *Client) place(size int) (*Call, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	l, err := c.place(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	return l.take(size), nil
+}
+
+// place finds a link with as many free places, and waits for one.
+func (c *Client) place(ctx context.Context, need int) (l *clientLink, err error) {
+	if len(c.wanting) == 0 {
+		if l, err = c.room(need); l != nil || err != nil {
+			return l, err
+		}
+	}
+	if len(c.spare) == 0 {
+		c.spare = append(c.spare, &want{})
+	}
+	w := c.spare[len(c.spare)-1]
+	c.spare = c.spare[:len(c.spare)-1]
+	w.need = need
+	c.wanting = append(c.wanting, w)
+	late := c.await(ctx, &w.waiter, func() bool {
+		if l == nil && err == nil && (c.wanting[0] == w || c.closed) {
+			l, err = c.room(need)
+		}
+		return l != nil || err != nil
+	})
+	i := slices.Index(c.wanting, w)
+	c.wanting = slices.Delete(c.wanting, i, i+1)
+	c.spare = append(c.spare, w)
+	c.freed() // the next one's turn
+	if l == nil && err == nil {
+		err = late
+	}
+	return l, err
+}
+
+// freed wakes who waits for places, if there may be enough.
+func (c *Client) freed() {
+	if len(c.wanting) == 0 {
+		return
+	}
+	w := c.wanting[0]
+	if usable, most := c.most(); usable && len(most.free) < w.need {
+		return
+	}
+	c.wake(&w.waiter)
+}
+
+// most is the link with the most free places.
+func (c *Client) most() (usable bool, best *clientLink) {
+	for _, l := range c.links {
+		if l.usable() && (best == nil || len(l.free) > len(best.free)) {
+			best = l
+		}
+	}
+	return best != nil, best
+}
+
+// room returns a link with as many free places, nothing if there is none now.
+func (c *Client) room(need int) (*clientLink, error) {
 	if c.closed {
 		return nil, c.closedErr()
 	}
-	if err := c.node.node.Err(); err != nil {
+	if err := c.err(); err != nil {
 		return nil, err
 	}
 	if err := c.relink(); err != nil {
 		return nil, err
 	}
-	var best *clientLink
-	linked := false
-	for _, l := range c.links {
-		if !l.usable() {
-			continue
-		}
-		linked = true
-		if len(l.free) > 0 && (best == nil || len(l.free) > len(best.free)) {
-			best = l
-		}
-	}
-	if !linked {
+	usable, best := c.most()
+	switch {
+	case !usable:
 		return nil, fmt.Errorf("service %q: %w", c.name, ErrNoService)
-	}
-	if best == nil {
-		c.waiting++
-		c.inside.Add(1)
+	case len(best.free) < need:
 		return nil, nil
 	}
-	c.inside.Add(1)
-	return best.take(size), nil
+	return best, nil
 }
 
 // relink looks for servers that came, and ends links whose servers have gone.
@@ -188,134 +255,61 @@ func (c *Client) linked(slot int, gen uint64) bool {
 	return false
 }
 
-// waitPlace waits until there may be a place for a call.
-func (c *Client) waitPlace(ctx context.Context) error {
-	defer func() {
-		c.mu.Lock()
-		c.waiting--
-		c.mu.Unlock()
-		c.inside.Done()
-	}()
-	select {
-	case <-c.freed:
-		return nil
-	case <-c.over:
-		return nil
-	default:
-	}
-	select {
-	case <-c.freed:
-		return nil
-	case <-c.over:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.baton:
-		defer c.pass()
-		return c.lead(ctx, nil)
-	}
-}
-
-// pass gives the baton on.
-func (c *Client) pass() { c.baton <- struct{}{} }
-
-// lead looks for replies, for all, until call p has its own; with no p until there
-// is a place.
-func (c *Client) lead(ctx context.Context, p *Call) error {
-	for spin := c.policy.Begin(); ; {
-		if c.reap(p) {
-			return nil
-		}
-		if spin.Next() {
-			if err := interrupted(ctx, &spin); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := c.node.node.Err(); err != nil {
-			return err
-		}
-		c.sleeper.Prepare()
-		if c.announce(p) {
-			c.sleeper.Cancel()
-			continue
-		}
-		if err := c.sleeper.Sleep(ctx); err != nil {
-			return err
-		}
-		spin = c.policy.Begin()
-	}
-}
-
-// reap takes what has come back, and says whether p is among it; with no p,
-// whether there is a place.
-func (c *Client) reap(p *Call) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// look takes what has come back.
+func (c *Client) look() {
 	for _, l := range c.links {
 		l.reap()
 	}
-	return c.ready(p)
+	if n := c.table.Changes(); len(c.wanting) > 0 && n != c.told {
+		c.told = n
+		c.wake(&c.wanting[0].waiter)
+	}
 }
 
-// announce asks all servers to be rung. It returns true if there is something to
-// do already: another goroutine may have found, since p was looked at, that the
-// server has gone, and ended p; no server rings for that link any more.
-func (c *Client) announce(p *Call) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	more := c.closed || c.ready(p)
+// announce asks all servers to be rung.
+func (c *Client) announce() (more bool) {
 	for _, l := range c.links {
 		more = l.announce() || more
 	}
-	return more
+	return more || len(c.wanting) > 0 && c.table.Changes() != c.told // edge: changes
 }
 
-// ready says whether call p has ended; with no p, whether there is a place, or
-// never will be one. The caller has mu.
-func (c *Client) ready(p *Call) bool {
-	if p != nil {
-		return p.state == callDone
-	}
-	usable := false
-	for _, l := range c.links {
-		if l.usable() {
-			if usable = true; len(l.free) > 0 {
-				return true
-			}
-		}
-	}
-	return !usable || c.closed
-}
+func (c *Client) err() error { return c.node.node.Err() }
 
-// Close ends the client. Calls that wait end with ErrClosed; it returns when all
-// calls are released.
+// Close ends the client. Calls that wait end with ErrClosed. Calls that were begun
+// and not released end as well: their memory must not be used any more, which is
+// then the error, a HeldError.
 func (c *Client) Close() error {
+	c.closing.Do(func() { c.closeErr = c.finish() })
+	return c.closeErr
+}
+
+func (c *Client) finish() error {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
 	c.closed = true
-	close(c.over)
 	for _, l := range c.links {
 		l.fail(c.closedErr())
 	}
+	c.shut()
+	held := 0
+	for _, l := range c.links {
+		held += l.held()
+	}
 	c.mu.Unlock()
-	c.node.ring(c.links[0].link.Bell())
-	c.inside.Wait()
 	c.node.host.Remove(c)
 	c.giveBack()
+	if held > 0 {
+		return &HeldError{c.name, "calls", held}
+	}
 	return nil
 }
 
 // giveBack ends what the client has in the service.
 func (c *Client) giveBack() {
-	if c.sleeper != nil {
-		c.sleeper.Close()
-	}
+	c.sleeper.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.over = true
 	// Home last: until then others ring its bell.
 	for i := len(c.links) - 1; i >= 0; i-- {
 		c.links[i].giveUp()

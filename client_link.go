@@ -89,7 +89,7 @@ func (l *clientLink) makeArea() error {
 		b := area.Bytes()
 		for i := range l.calls {
 			p := &l.calls[i]
-			p.l, p.slot, p.done = l, uint32(i), make(chan struct{}, 1)
+			p.l, p.slot = l, uint32(i)
 			at, to := c.shape.requests+uint64(i)*c.shape.request, c.shape.replies+uint64(i)*c.shape.reply
 			p.request = b[at : at+callHeader+uint64(c.config.MaxRequest)]
 			p.reply = b[to : to+callHeader+uint64(c.config.MaxReply)]
@@ -163,10 +163,27 @@ func (l *clientLink) fail(err error) {
 	l.drv.Detach(func(token uint64) { l.calls[token].end(err) })
 }
 
-// giveUp ends the link: no call holds memory of it.
+// held is how many calls are in somebody's hands.
+func (l *clientLink) held() (n int) {
+	for i := range l.calls {
+		switch p := &l.calls[i]; {
+		case p.replies != nil && p != p.replies.lent:
+		case p.state == callHeld, p.state == callDone:
+			n++
+		}
+	}
+	return n
+}
+
+// giveUp ends the link. An area of which somebody holds memory is never used
+// again.
 func (l *clientLink) giveUp() {
 	if l.area != nil {
 		l.area.Close()
+	}
+	if l.held() > 0 {
+		l.link.Retire(l.c.node.ring)
+		return
 	}
 	l.link.Close(l.c.node.ring)
 }

@@ -29,6 +29,8 @@ var (
 	// ErrPeerDied: the server has gone, dead or closed, while it had the call. Whether
 	// it did what was asked is not known.
 	ErrPeerDied = errors.New("the server has gone with the call in flight")
+	// ErrOneReply: the caller of this request does not take several replies.
+	ErrOneReply = errors.New("the caller takes one reply")
 	// ErrTooManyServers: the service has 64 live servers.
 	ErrTooManyServers = errors.New("service has 64 servers already")
 	// ErrTooManyClients: the service has 256 links between clients and servers.
@@ -103,6 +105,19 @@ type CallSizeError struct {
 
 func (e *CallSizeError) Error() string {
 	return fmt.Sprintf("%s of %d bytes at service %q, with room for %d", e.What, e.Size, e.Service, e.Max)
+}
+
+// HeldError says that a client or a service was closed while some of its calls or
+// requests were still somebody's. They must not be used any more. What they were in
+// is not used again, so that a late write harms nobody; it is lost to the bus.
+type HeldError struct {
+	Service string
+	What    string // "calls", which were not released, or "requests", which were not answered
+	N       int    // how many
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("service %q: closed with %d %s still held", e.Service, e.N, e.What)
 }
 
 // ServiceError is the error with which a server answered a call.

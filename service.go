@@ -8,9 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ringbus/ringbus/internal/host"
 	"github.com/ringbus/ringbus/internal/ring/calls"
-	"github.com/ringbus/ringbus/internal/wake"
 )
 
 // Service is one server of a service: clients share their calls out among all
@@ -19,20 +17,21 @@ import (
 // node closes.
 type Service struct {
 	*service
-	policy  wake.Policy
+	crew
 	server  *calls.Server
-	sleeper *wake.Sleeper
 	looping atomic.Bool
-	gate    host.Gate // of who waits for requests
+	loop    waiter // who ranges over the requests
+	over    atomic.Bool
 
-	mu     sync.Mutex
-	links  []*servedLink
-	news   uint64
-	fresh  bool // links are as news says
-	turn   int
-	out    int           // requests that are not answered
-	quiet  chan struct{} // closed when none is, after closed
-	closed bool
+	links []*servedLink
+	news  uint64
+	fresh bool // links are as news says
+	turn  int
+	ready fifo // requests that were taken and are not out yet
+	out   int  // requests that are not answered
+
+	closing  sync.Once
+	closeErr error
 }
 
 // Service begins to serve the service of the given name. Clients find it at
@@ -45,12 +44,12 @@ func (n *Node) Service(name string, o *ServiceOptions) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Service{service: s, policy: o.Wait.policy(), quiet: make(chan struct{})}
+	v := &Service{service: s}
 	if v.server, err = s.serve(); err != nil {
 		s.area.Close()
 		return nil, fmt.Errorf("service %q: %w", name, err)
 	}
-	v.sleeper = n.host.Pool.NewSleeper(v.server.Bell(), v.policy)
+	v.crew.open(v, n, o.Wait.policy(), v.server.Bell())
 	if err := n.host.Add(v); err != nil {
 		v.giveBack()
 		return nil, err
@@ -61,12 +60,12 @@ func (n *Node) Service(name string, o *ServiceOptions) (*Service, error) {
 // serve takes a server's slot; the dead make room.
 func (s *service) serve() (*calls.Server, error) {
 	owner := uint32(s.node.node.Owner())
-	server, err := s.table.Serve(owner)
+	server, err := s.table.Serve(owner, s.node.ring)
 	if errors.Is(err, calls.ErrNoSlot) {
 		if _, err := s.node.Recover(); err != nil {
 			return nil, err
 		}
-		server, err = s.table.Serve(owner)
+		server, err = s.table.Serve(owner, s.node.ring)
 	}
 	if errors.Is(err, calls.ErrNoSlot) {
 		return nil, ErrTooManyServers
@@ -102,68 +101,60 @@ func (v *Service) Requests(ctx context.Context) iter.Seq2[*Request, error] {
 }
 
 // next returns the next request.
-func (v *Service) next(ctx context.Context) (*Request, error) {
-	v.gate.Enter("Service")
-	defer v.gate.Leave()
-	for spin := v.policy.Begin(); ; {
-		r, err := v.poll()
-		if r != nil || err != nil {
-			return r, err
-		}
-		if spin.Next() {
-			if err := interrupted(ctx, &spin); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if err := v.node.node.Err(); err != nil {
-			return nil, err
-		}
-		v.sleeper.Prepare()
-		if v.announce() {
-			v.sleeper.Cancel()
-			continue
-		}
-		if err := v.sleeper.Sleep(ctx); err != nil {
-			return nil, err
-		}
-		spin = v.policy.Begin()
-	}
-}
-
-// poll takes a request of one of the links, each in its turn.
-func (v *Service) poll() (*Request, error) {
+func (v *Service) next(ctx context.Context) (r *Request, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.closed {
+	err = v.await(ctx, &v.loop, func() bool {
+		if r == nil && !v.closed {
+			r = v.ready.take()
+		}
+		return r != nil || v.closed
+	})
+	switch {
+	case r != nil:
+		v.out++
+		return r, nil
+	case v.closed:
 		return nil, v.closedErr()
 	}
+	return nil, err
+}
+
+// look takes requests of the links, each in its turn, until one is there for who
+// ranges over them; all that there are if somebody waits for something else.
+func (v *Service) look() {
 	if news := v.server.News(); !v.fresh || news != v.news {
 		v.fresh, v.news = true, news
 		v.relink()
 	}
-	for range v.links {
-		v.turn++
-		l := v.links[v.turn%len(v.links)]
-		if r := l.pop(); r != nil {
-			v.out++
-			return r, nil
+	for again := true; again; {
+		again = false
+		for range v.links {
+			v.turn++
+			r := v.links[v.turn%len(v.links)].pop()
+			if r == nil {
+				continue
+			}
+			v.ready.put(r)
+			if v.loop.leads {
+				return
+			}
+			v.wake(&v.loop)
+			again = true
 		}
 	}
-	return nil, nil
 }
 
 // announce asks all clients to be rung. It returns true if there is something to
 // do already.
-func (v *Service) announce() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	more := v.closed
+func (v *Service) announce() (more bool) {
 	for _, l := range v.links {
 		more = l.dev.EnableKick() && l.dev.Err() == nil || more
 	}
 	return more || !v.fresh || v.server.News() != v.news // edge: news
 }
+
+func (v *Service) err() error { return v.node.node.Err() }
 
 // relink lets go of links that ended, and takes up new ones.
 func (v *Service) relink() {
@@ -186,49 +177,39 @@ func (v *Service) relink() {
 	})
 }
 
-// Close ends the server. It waits until the requests that are out are answered:
-// their memory is the clients' again after that. Calls that nobody took yet end
-// with ErrPeerDied.
+// Close ends the server. Answer what is out before: a request that is not answered
+// ends with ErrPeerDied at its client, and must not be used any more, which is then
+// the error, a HeldError. Calls that nobody took yet end with ErrPeerDied as well.
 func (v *Service) Close() error {
+	v.closing.Do(func() { v.closeErr = v.finish() })
+	return v.closeErr
+}
+
+func (v *Service) finish() error {
 	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
-		<-v.quiet
-		return nil
-	}
-	v.closed = true
-	if v.out == 0 {
-		close(v.quiet)
-	}
+	v.shut()
+	out := v.out
 	v.mu.Unlock()
-	v.gate.Shut(func() { v.node.ring(v.server.Bell()) })
-	<-v.quiet
 	v.node.host.Remove(v)
 	v.giveBack()
+	if out > 0 {
+		return &HeldError{v.name, "requests", out}
+	}
 	return nil
 }
 
 // giveBack ends what the server has in the service.
 func (v *Service) giveBack() {
+	v.sleeper.Close()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.over.Store(true)
 	for _, l := range v.links {
 		l.letGo()
 	}
 	v.links = nil
-	v.sleeper.Close()
 	v.server.Leave(v.node.ring)
 	v.area.Close()
-}
-
-// answered ends a request.
-func (v *Service) answered() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.out--
-	if v.closed && v.out == 0 {
-		close(v.quiet)
-	}
 }
 
 func (v *Service) closedErr() error { return fmt.Errorf("service %q: %w", v.name, ErrClosed) }

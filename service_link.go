@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/ring/calls"
 	"github.com/ringbus/ringbus/internal/ring/virtq"
 	"github.com/ringbus/ringbus/segment"
@@ -12,12 +11,13 @@ import (
 
 // servedLink is a link with one client. Service.mu guards it.
 type servedLink struct {
-	v      *Service
-	served calls.Served
-	area   *segment.Area
-	dev    *virtq.Device
-	free   []*Request
-	out    int
+	v       *Service
+	served  calls.Served
+	area    *segment.Area
+	dev     *virtq.Device
+	free    []*Request
+	streams []*Request // by the number of the stream; nil until there is one
+	out     int        // requests taken and not answered
 }
 
 // link opens the area of a new link.
@@ -43,156 +43,177 @@ func (v *Service) link(s calls.Served) (*servedLink, error) {
 	return l, nil
 }
 
+// gone says whether nobody waits for answers any more.
+func (l *servedLink) gone() bool { return l.dev.Err() != nil || l.v.server.Ended(l.served) }
+
 // ended lets go of the link if it ended and nothing of it is out.
 func (l *servedLink) ended() bool {
-	if !l.v.server.Ended(l.served) && l.dev.Err() == nil {
+	if !l.gone() {
 		return false
 	}
 	if l.out > 0 {
+		for _, r := range l.streams {
+			if r != nil {
+				r.cancel()
+			}
+		}
 		return false // the last answer comes back here, by way of news
 	}
 	l.letGo()
 	return true
 }
 
+// letGo ends the use of the link's area, which is never used again if requests are
+// out, in somebody's hands.
 func (l *servedLink) letGo() {
 	l.area.Close()
-	if l.v.server.Ended(l.served) {
-		l.v.server.Drop(l.served)
-	} else {
-		l.v.server.Refuse(l.served, l.v.node.ring)
+	s := l.v.server
+	switch {
+	case l.out > l.v.ready.of(l):
+		s.Retire(l.served, l.v.node.ring)
+	case s.Ended(l.served):
+		s.Drop(l.served)
+	default:
+		s.Refuse(l.served, l.v.node.ring)
 	}
 }
 
-// pop takes a request, nil if there is none. A client that breaks its queue is
-// let go of.
+// pop takes a request, nil if there is none, and what comes before it of streams. A
+// client that breaks its queue is let go of.
 func (l *servedLink) pop() *Request {
-	if l.dev.Err() != nil || l.v.server.Ended(l.served) {
+	for range 2 * l.v.config.Depth {
+		if l.gone() {
+			return nil
+		}
+		if len(l.free) == 0 {
+			l.free = append(l.free, &Request{l: l})
+		}
+		r := l.free[len(l.free)-1]
+		ok, err := l.dev.Pop(&r.chain)
+		if err != nil {
+			l.v.fresh = false // relink
+			return nil
+		}
+		if !ok {
+			return nil
+		}
+		l.free = l.free[:len(l.free)-1]
+		switch kind, n := r.begin(); kind {
+		case kindCall:
+			l.out++
+			return r
+		case kindStream:
+			if l.open(r, n) {
+				l.out++
+				return r
+			}
+		case kindRoom:
+			if s := l.stream(n); s != nil && !s.canceled {
+				s.rooms.put(r)
+				l.v.wake(&s.waiter)
+				continue
+			}
+			r.header(statusUnused, 0)
+			l.back(r, callHeader)
+			continue
+		case kindCancel:
+			if s := l.stream(n); s != nil {
+				s.cancel()
+			}
+		}
+		// What no client of ours makes comes back as it is.
+		l.back(r, 0)
+	}
+	return nil
+}
+
+// back gives a chain back with so many bytes written.
+func (l *servedLink) back(r *Request, written int) {
+	l.push(r, written)
+	l.call()
+}
+
+func (l *servedLink) push(r *Request, written int) {
+	r.data, r.room = nil, nil
+	_ = l.dev.Push(&r.chain, uint64(written)) // a client that broke the queue is none
+	l.free = append(l.free, r)
+}
+
+// call shows the client what was pushed.
+func (l *servedLink) call() {
+	if notify, _ := l.dev.Call(); notify {
+		l.v.node.ring(l.v.server.Client(l.served))
+	}
+}
+
+// open begins stream n, whose request is r.
+func (l *servedLink) open(r *Request, n uint32) bool {
+	if l.streams == nil {
+		l.streams = make([]*Request, l.v.config.Depth)
+	}
+	if n >= uint32(len(l.streams)) || l.streams[n] != nil {
+		return false
+	}
+	l.streams[n] = r
+	r.streams, r.number, r.canceled, r.reserved = true, n, false, nil
+	return true
+}
+
+// stream is the request of stream n, nil if that has ended.
+func (l *servedLink) stream(n uint32) *Request {
+	if n >= uint32(len(l.streams)) {
 		return nil
 	}
-	if len(l.free) == 0 {
-		l.free = append(l.free, &Request{l: l})
+	return l.streams[n]
+}
+
+// begin looks at what was popped: its kind, 0 if it is nothing that we know, and
+// the stream.
+func (r *Request) begin() (kind, stream uint32) {
+	c, limit := &r.chain, r.l.v.config.MaxRequest
+	if len(c.Readable) != 1 || len(c.Readable[0]) < callHeader || len(c.Readable[0]) > callHeader+limit {
+		return 0, 0
 	}
-	r := l.free[len(l.free)-1]
-	ok, err := l.dev.Pop(&r.chain)
-	if err != nil {
-		l.v.fresh = false // relink
-		return nil
+	h := binary.LittleEndian.Uint64(c.Readable[0])
+	kind, stream = uint32(h), uint32(h>>32)
+	if kind == kindCancel {
+		return kind, stream
 	}
-	if !ok {
-		return nil
+	if len(c.Writable) != 1 || len(c.Writable[0]) < callHeader {
+		return 0, 0
 	}
-	l.free = l.free[:len(l.free)-1]
-	l.out++
-	if !r.begin(l.v.config.MaxRequest) {
-		// No client of ours makes such a chain. It gets it back as it is.
-		_ = l.dev.Push(&r.chain, 0)
-		_, _ = l.dev.Call()
-		l.out--
-		l.free = append(l.free, r)
-		return nil
+	r.data, r.room, r.streams = c.Readable[0][callHeader:], c.Writable[0], false
+	return kind, stream
+}
+
+// fifo is a queue of requests.
+type fifo struct{ first, last *Request }
+
+func (q *fifo) put(r *Request) {
+	r.next = nil
+	if q.first == nil {
+		q.first = r
+	} else {
+		q.last.next = r
+	}
+	q.last = r
+}
+
+// take takes the first one, nil if there is none.
+func (q *fifo) take() *Request {
+	r := q.first
+	if r != nil {
+		q.first, r.next = r.next, nil
 	}
 	return r
 }
 
-// Request is one call of a client's. Its memory is shared with the client, which
-// may change it while it is read: read each byte once, or copy. It lasts until it
-// is answered, and is used again for another call after that: keep no slice of
-// it. One goroutine at a time uses it.
-type Request struct {
-	l     *servedLink
-	chain virtq.Chain
-	data  []byte
-	room  []byte // header and reply
-}
-
-func (r *Request) begin(limit int) bool {
-	c := &r.chain
-	if len(c.Readable) != 1 || len(c.Writable) != 1 || len(c.Readable[0]) < callHeader || len(c.Writable[0]) < callHeader ||
-		len(c.Readable[0]) > callHeader+limit {
-		return false
-	}
-	r.data, r.room = c.Readable[0][callHeader:], c.Writable[0]
-	return binary.LittleEndian.Uint32(c.Readable[0]) == kindCall
-}
-
-func (r *Request) check() {
-	if !r.chain.Live() {
-		panic("ringbus: Request used after it was answered")
-	}
-}
-
-// Data is the request, in shared memory.
-func (r *Request) Data() []byte {
-	r.check()
-	return r.data
-}
-
-// Room is memory of the client's for the reply. Who fills it in place calls
-// Return.
-func (r *Request) Room() []byte {
-	r.check()
-	return r.room[callHeader:]
-}
-
-// Reply answers with a copy of b. If there is no room for it, the client gets a
-// CallSizeError that says how much is needed, and so does the caller.
-func (r *Request) Reply(b []byte) error {
-	r.check()
-	if room := len(r.room) - callHeader; len(b) > room {
-		err := &CallSizeError{r.l.v.name, "reply", len(b), room}
-		if e := r.answer(statusLarge, len(b), 0); e != nil {
-			return e
+// of counts those of link l.
+func (q *fifo) of(l *servedLink) (n int) {
+	for r := q.first; r != nil; r = r.next {
+		if r.l == l {
+			n++
 		}
-		return err
 	}
-	return r.answer(statusDone, len(b), copy(r.room[callHeader:], b))
-}
-
-// Return answers with the first n bytes of Room.
-func (r *Request) Return(n int) error {
-	r.check()
-	if n < 0 || n > len(r.room)-callHeader {
-		panic(fmt.Sprintf("ringbus: Return of %d bytes, with room for %d", n, len(r.room)-callHeader))
-	}
-	return r.answer(statusDone, n, n)
-}
-
-// Fail answers with an error: the client gets a ServiceError with its text, as
-// much of it as there is room for.
-func (r *Request) Fail(err error) error {
-	r.check()
-	n := copy(r.room[callHeader:], err.Error())
-	return r.answer(statusFailed, n, n)
-}
-
-// answer gives the chain back with written bytes behind the header. A client that
-// has gone meanwhile is no error.
-func (r *Request) answer(status, size, written int) error {
-	l, v := r.l, r.l.v
-	binary.LittleEndian.PutUint64(r.room, uint64(status)|uint64(size)<<32)
-	binary.LittleEndian.PutUint64(r.room[8:], 0)
-	v.mu.Lock()
-	r.data, r.room = nil, nil
-	notify := false
-	invariant.Point("ringbus.answer")
-	if err := l.dev.Push(&r.chain, uint64(callHeader+written)); err == nil {
-		notify, _ = l.dev.Call()
-	}
-	l.free = append(l.free, r)
-	l.out--
-	gone := l.out == 0 && (l.dev.Err() != nil || v.server.Ended(l.served))
-	if gone {
-		v.fresh = false
-	}
-	bell := v.server.Client(l.served)
-	v.mu.Unlock()
-	if notify {
-		v.node.ring(bell)
-	}
-	if gone {
-		v.node.ring(v.server.Bell()) // whoever ranges over the requests lets go of the link
-	}
-	v.answered()
-	return nil
+	return n
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ringbus/ringbus/inspect"
 	"github.com/ringbus/ringbus/internal/mem"
 	"github.com/ringbus/ringbus/internal/ring/calls"
+	"github.com/ringbus/ringbus/internal/wake"
 	"github.com/ringbus/ringbus/ringbustest"
 	"github.com/ringbus/ringbus/segment"
 
@@ -67,7 +68,7 @@ func TestLookAtAService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := table.Serve(0x54321); err != nil {
+	if _, err := table.Serve(0x54321, func(wake.Bell) {}); err != nil {
 		t.Fatal(err)
 	}
 	if bad := inspect.Verify(seg); len(bad) != 1 || !strings.Contains(bad[0].String(), "server slot 0 belongs to") {

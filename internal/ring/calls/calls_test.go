@@ -30,7 +30,7 @@ func none(wake.Bell) {}
 
 func serve(t *testing.T, table *Table, owner uint32) *Server {
 	t.Helper()
-	s, err := table.Serve(owner)
+	s, err := table.Serve(owner, none)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestFull(t *testing.T) {
 	for range MaxServers {
 		serve(t, table, 3)
 	}
-	if _, err := table.Serve(3); !errors.Is(err, ErrNoSlot) {
+	if _, err := table.Serve(3, none); !errors.Is(err, ErrNoSlot) {
 		t.Error(err)
 	}
 	for range MaxLinks {

@@ -91,6 +91,10 @@ func (l *Link) Again() error {
 // Close gives the link up: the client uses its area no more.
 func (l *Link) Close(ring func(wake.Bell)) { l.t.close(l.K, l.word, 0, ring) }
 
+// Retire is Close, of a link into whose area somebody may still write for the
+// client: it is never used again.
+func (l *Link) Retire(ring func(wake.Bell)) { l.t.close(l.K, l.word, tainted, ring) }
+
 // close is C7, for a client that closes or, by anybody, for one that is dead. Any
 // number may do it at once.
 func (t *Table) close(k int, mine link, mark link, ring func(wake.Bell)) {

@@ -40,6 +40,7 @@
 //	begin    server: link OPEN, then its own word (S4)          evictor: the server's word (L1), then the links (L2)
 //	news     link OPEN or LEFT, then news, then the bell        server: news, then the links; it sleeps on its bell
 //	lost     link LOST, then the client's bell                  client: it looks at the link before it sleeps
+//	changes  changes, then the clients' bells (S5)              client: changes, before it sleeps for want of a place
 //	claim    a word FREE by CAS                                 a CAS from that word: all uses of the area come before
 //
 // The first two need both sides sequentially consistent, which CAS and atomic
@@ -56,13 +57,15 @@
 //	C7        LEFT, and the server perhaps not told: V2 tells it, whoever did C7
 //	S1, S2    the slot is held: V1 takes it to LEAVING and its links to LOST
 //	S3        LEFT: V1 frees it
+//	S5        clients were not rung for a server that is none any more
 //	L1        LEAVING: V1 goes on from there
 //	L2, L3    LOST, and the client perhaps not rung: V1 rings it, whoever did L2
 //	V1, V2    the next recoverer does all of it again; the node's slot is freed last
 //
 // Who stops at a step and goes on an hour later finds its word changed, if it was
 // evicted meanwhile: every step is a CAS from a word with its generation. Plain
-// stores (C2, and all in the area) go to a link that is RETIRED then.
+// stores (C2, and all in the area) go to a link that is RETIRED then. So is the
+// link of who closes while somebody still has memory of its area (Retire).
 //
 // # Progress
 //

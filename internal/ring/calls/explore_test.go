@@ -140,7 +140,7 @@ func (w *world) talks(p *explore.Party, l *Link, owner uint32) bool {
 // never.
 func (w *world) serves(owner uint32, rounds int) func(p *explore.Party) {
 	return func(p *explore.Party) {
-		s, err := w.t.Serve(owner)
+		s, err := w.t.Serve(owner, ringBell)
 		if err != nil {
 			w.x.Fail("%v", err)
 		}

@@ -13,8 +13,9 @@ type Server struct {
 	has  [MaxLinks]bool // links that were given out by Links, until Drop
 }
 
-// Serve takes a slot for a server of owner's.
-func (t *Table) Serve(owner uint32) (*Server, error) {
+// Serve takes a slot for a server of owner's. Clients that have a server already,
+// and may be waiting because it is busy, are rung.
+func (t *Table) Serve(owner uint32, ring func(wake.Bell)) (*Server, error) {
 	for i := range t.servers {
 		old := server(t.servers[i].word.Load())
 		if old.state() != serverFree {
@@ -26,10 +27,26 @@ func (t *Table) Serve(owner uint32) (*Server, error) {
 			continue
 		}
 		invariant.Point("calls.S2")
-		t.changes.Add(1) // S2
+		t.changes.Add(1) // S2, edge: changes
+		t.ringClients(ring)
 		return &Server{t: t, Slot: i, word: word}, nil
 	}
 	return nil, ErrNoSlot
+}
+
+// ringClients is S5: it rings each client that is linked with a server.
+func (t *Table) ringClients(ring func(wake.Bell)) {
+	invariant.Point("calls.S5")
+	var rung [MaxLinks]bool
+	for k := range t.links {
+		if link(t.links[k].word.Load()).state() != linkOpen {
+			continue
+		}
+		if home := t.links[k].home.Load() % MaxLinks; !rung[home] {
+			rung[home] = true
+			ring(t.links[home].bell) // S5
+		}
+	}
 }
 
 // Bell is what clients ring.
@@ -114,6 +131,13 @@ func (s *Server) Refuse(v Served, ring func(wake.Bell)) {
 		ring(s.Client(v))
 	}
 	s.Drop(v)
+}
+
+// Retire is Refuse or Drop of a link into whose area somebody may still write for
+// the server: it is never used again.
+func (s *Server) Retire(v Served, ring func(wake.Bell)) {
+	s.t.lose(v.Link, s.Slot, s.word.gen(), true, ring)
+	s.has[v.Link] = false
 }
 
 // Client is the bell of a link's client.
