@@ -18,6 +18,7 @@ import (
 )
 
 type callFlags struct {
+	stream   bool
 	count    int
 	parallel int
 	timeout  time.Duration
@@ -32,8 +33,13 @@ func newCall(g *global) *cobra.Command {
 reply. With --count, make that many calls with the same request and print how they
 went and how long they took, in place of the replies.
 
+With --stream, take several replies and print each as a line when it comes, until
+the server has no more; --timeout, if given, is for each of them. With --count a call
+takes as long as its last reply.
+
 The status is 1 if a call was not answered.`,
 		Example: `  ringbus call up hello
+  ringbus call log --stream ERROR
   ringbus call thumbnails < photo.jpg > small.png
   ringbus call up hello --count 100000 --parallel 32 --json`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -46,11 +52,15 @@ The status is 1 if a call was not answered.`,
 			if f.count < 0 || f.parallel < 1 || f.timeout < 0 {
 				return misused(c, "--count and --timeout cannot be negative, and --parallel must be at least 1")
 			}
+			if f.stream && !c.Flags().Changed("timeout") {
+				f.timeout = 0
+			}
 			return g.call(c.Context(), args, &f)
 		},
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
+	fs.BoolVar(&f.stream, "stream", false, "take several replies, a line each")
 	fs.IntVar(&f.count, "count", 0, "make `n` calls and print figures")
 	fs.IntVar(&f.parallel, "parallel", 1, "have up to `n` calls outstanding")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "give each call up after this `time`; 0: never")
@@ -73,9 +83,12 @@ func (g *global) call(ctx context.Context, args []string, f *callFlags) error {
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
-	if f.count > 0 || g.json {
+	switch {
+	case f.count > 0 || g.json:
 		err = g.measure(ctx, client, request, f)
-	} else {
+	case f.stream:
+		err = printReplies(ctx, client, request, f.timeout)
+	default:
 		err = once(ctx, client, request, f.timeout)
 	}
 	return errors.Join(err, client.Close(), node.Close())
@@ -95,18 +108,24 @@ func once(ctx context.Context, c *ringbus.Client, request []byte, d time.Duratio
 	reply := make([]byte, c.MaxReply())
 	n, err := c.Call(limit, request, reply)
 	switch {
-	case errors.Is(err, ringbus.ErrNoService):
-		return fmt.Errorf("%w: \"ringbus serve %s --exec COMMAND\" would", err, c.Name())
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("service %q has not answered in %v", c.Name(), d)
 	case err != nil:
-		return err
+		return explained(c, err)
 	}
 	reply = reply[:n]
 	if !bytes.HasSuffix(reply, []byte("\n")) && isTerminal(os.Stdout) {
 		reply = append(reply, '\n')
 	}
 	_, err = os.Stdout.Write(reply)
+	return err
+}
+
+// explained says what would help.
+func explained(c *ringbus.Client, err error) error {
+	if errors.Is(err, ringbus.ErrNoService) {
+		return fmt.Errorf("%w: \"ringbus serve %s --exec COMMAND\" would", err, c.Name())
+	}
 	return err
 }
 
@@ -125,6 +144,7 @@ type figures struct {
 	Gone      int64   `json:"gone"`       // the server went with the call
 	Late      int64   `json:"late"`       // not answered in time
 	Failed    int64   `json:"failed"`     // answered with an error
+	Replies   int64   `json:"replies"`    // of those that were answered, or began to be
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"per_second"`
 	Latency   latency `json:"latency_us"` // of those that were answered
@@ -153,7 +173,7 @@ func (g *global) measure(ctx context.Context, c *ringbus.Client, request []byte,
 			mine, h := figures{}, newHistogram()
 			reply := make([]byte, c.MaxReply())
 			for next.Add(1) <= int64(max(f.count, 1)) && ctx.Err() == nil {
-				mine.one(ctx, c, request, reply, f.timeout, h)
+				mine.one(ctx, c, request, reply, f, h)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -173,8 +193,8 @@ func (g *global) measure(ctx context.Context, c *ringbus.Client, request []byte,
 	if g.json {
 		err = printJSON(n)
 	} else {
-		fmt.Printf("%d calls of %s in %.3f s, %.0f a second: %d answered, %d without a server, %d with one that went, %d late, %d failed\n",
-			n.Calls, n.Service, n.Seconds, n.PerSecond, n.Answered, n.NoService, n.Gone, n.Late, n.Failed)
+		fmt.Printf("%d calls of %s in %.3f s, %.0f a second: %d answered, %d without a server, %d with one that went, %d late, %d failed; %d replies\n",
+			n.Calls, n.Service, n.Seconds, n.PerSecond, n.Answered, n.NoService, n.Gone, n.Late, n.Failed, n.Replies)
 		fmt.Printf("answered in µs: min %.1f, p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f\n",
 			n.Latency.Min, n.Latency.P50, n.Latency.P90, n.Latency.P99, n.Latency.P999, n.Latency.Max)
 	}
@@ -190,12 +210,23 @@ func (g *global) measure(ctx context.Context, c *ringbus.Client, request []byte,
 func newHistogram() *hdr.Histogram { return hdr.New(1, int64(time.Hour), 3) }
 
 // one makes one call and counts how it went.
-func (n *figures) one(ctx context.Context, c *ringbus.Client, request, reply []byte, d time.Duration, h *hdr.Histogram) {
-	limit, cancel := limited(ctx, d)
-	defer cancel()
+func (n *figures) one(ctx context.Context, c *ringbus.Client, request, reply []byte, f *callFlags, h *hdr.Histogram) {
 	start := time.Now()
-	_, err := c.Call(limit, request, reply)
+	var err error
+	if f.stream {
+		err = eachReply(ctx, c, request, f.timeout, func([]byte) error {
+			n.Replies++
+			return nil
+		})
+	} else {
+		limit, cancel := limited(ctx, f.timeout)
+		_, err = c.Call(limit, request, reply)
+		cancel()
+	}
 	n.Calls++
+	if err == nil && !f.stream {
+		n.Replies++
+	}
 	switch {
 	case err == nil:
 		n.Answered++
@@ -220,6 +251,7 @@ func (n *figures) add(m figures) {
 	n.Gone += m.Gone
 	n.Late += m.Late
 	n.Failed += m.Failed
+	n.Replies += m.Replies
 	if m.Err != "" {
 		n.Err = m.Err
 	}

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +19,7 @@ import (
 
 type serveFlags struct {
 	exec       string
+	stream     bool
 	parallel   int
 	maxRequest size
 	maxReply   size
@@ -36,9 +34,14 @@ func newServe(g *global) *cobra.Command {
 input; what it writes to standard output is the reply. If it fails, the caller
 gets an error with the last line of its standard error.
 
+With --stream, each line of the output is a reply of its own, at once, to callers that
+want several (ringbus call --stream). When a caller has enough, or has gone, the
+command is killed. Callers that want one reply get the whole output.
+
 Any number of servers may serve one service; they share the calls. At the end,
 standard error says how many calls were answered.`,
 		Example: `  ringbus serve up --exec 'tr a-z A-Z'
+  ringbus serve log --exec 'tail -f app.log | grep --line-buffered "$(cat)"' --stream --parallel 8
   ringbus serve thumbnails --exec 'convert - -resize 64x64 png:-' --parallel 4 \
       --max-request 16MiB --max-reply 64k`,
 		Args: oneService,
@@ -57,6 +60,7 @@ standard error says how many calls were answered.`,
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&s.exec, "exec", "", "shell `command` that answers")
+	f.BoolVar(&s.stream, "stream", false, "each line of the output is a reply, at once")
 	f.IntVar(&s.parallel, "parallel", 1, "answer up to `n` calls at once")
 	f.Var(&s.maxRequest, "max-request", "`size` limit of requests (default 4k, or what the service has)")
 	f.Var(&s.maxReply, "max-reply", "`size` limit of replies")
@@ -105,10 +109,21 @@ func (g *global) serve(ctx context.Context, name string, s *serveFlags) error {
 			err = e
 			break
 		}
-		places <- struct{}{}
+		// The loop goes on, so that streams get on, and end, while others wait here.
 		running.Go(func() {
-			defer func() { <-places }()
-			if answer(ctx, r, s.exec) {
+			select {
+			case places <- struct{}{}:
+				defer func() { <-places }()
+			case <-ctx.Done():
+				_ = r.Fail(errors.New("the server was stopped"))
+				failed.Add(1)
+				return
+			}
+			how := answer
+			if s.stream && r.Streams() {
+				how = answerLines
+			}
+			if how(ctx, r, s.exec) {
 				done.Add(1)
 			} else {
 				failed.Add(1)
@@ -132,22 +147,11 @@ func (g *global) serve(ctx context.Context, name string, s *serveFlags) error {
 
 // answer runs the command for one request and says whether it went well.
 func answer(ctx context.Context, r *ringbus.Request, command string) bool {
-	// The client may change the request while we read it.
-	request := bytes.Clone(r.Data())
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Stdin = bytes.NewReader(request)
-	// At our end the command ends with all that it has started.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // for what goes on with our pipes all the same
+	cmd := shell(ctx, r, command)
 	var out bytes.Buffer
 	said := tail{}
 	cmd.Stdout, cmd.Stderr = &out, &said
-	err := cmd.Run()
-	if err != nil {
-		if line := said.last(); line != "" {
-			err = fmt.Errorf("%w: %s", err, line)
-		}
+	if err := said.withLine(cmd.Run()); err != nil {
 		_ = r.Fail(err)
 		return false
 	}
