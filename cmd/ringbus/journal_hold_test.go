@@ -29,8 +29,11 @@ func TestAReaderThatHoldsMakesWritersWait(t *testing.T) {
 	r.stop()
 	const n = 2000
 	w := start(t, dir, strings.NewReader(numbered(n)), "journal", "append", "app", "--name", "stuck")
-	eventually(t, "the writer waits", func() bool { return len(journalOf(t, dir).Waiting) == 1 })
-	j := journalOf(t, dir)
+	var j inspect.Journal // as it was when the writer was asleep: it looks again from time to time
+	eventually(t, "the writer waits", func() bool {
+		j = journalOf(t, dir)
+		return len(j.Waiting) == 1
+	})
 	if j.Mode != "reject" || j.Records != 256 || len(j.Readers) != 1 || !j.Readers[0].Holds || j.Readers[0].Lag != 256 || j.Readers[0].Node != "slow" || j.Waiting[0].Node != "stuck" {
 		t.Errorf("%+v", j)
 	}

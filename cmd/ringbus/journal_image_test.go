@@ -197,8 +197,15 @@ func TestEverybodyIsKilledAndTheImageHasWhatWasFinished(t *testing.T) {
 		all = append(all, start(t, dir, nil, "journal", "run", "app", "--name", fmt.Sprint("w", i), "--", "sh", "-c",
 			`i=0; while [ $i -lt 1500 ]; do echo $i; i=$((i+1)); done; exec sleep 1000`))
 	}
-	// Each has begun; none need have come to its end.
-	eventually(t, "all have written", func() bool { return journalOf(t, dir).Records > 3000 })
+	image := filepath.Join(dir, "default")
+	// Each has begun; none need have come to its end. Who follows sees none of it yet.
+	eventually(t, "all have written", func() bool {
+		writers := map[string]bool{}
+		for _, r := range records(t, call(t, dir, nil, "journal", "tail", "--image", image, "--json").out.String()) {
+			writers[r.Writer] = true
+		}
+		return len(writers) == 8 && journalOf(t, dir).Records > 3000
+	})
 	before := journalOf(t, dir)
 	stuck.Kill()
 	for _, c := range all {
@@ -209,7 +216,6 @@ func TestEverybodyIsKilledAndTheImageHasWhatWasFinished(t *testing.T) {
 	}
 	f.stop()
 	f.kill()
-	image := filepath.Join(dir, "default")
 	c := call(t, dir, nil, "journal", "tail", "--image", image, "--json").status(0)
 	next, inImage := map[string]int{}, map[uint64]bool{}
 	for _, r := range records(t, c.out.String()) {
