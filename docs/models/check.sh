@@ -1,7 +1,7 @@
 #!/bin/sh
 # check.sh: model-check the protocols with Spin.
 #
-#   check.sh          a set that takes about three minutes on two slow cores
+#   check.sh          a set that takes a minute and a half on two cores
 #   check.sh --full   everything that the notes list as exhaustive: half an hour, 6 GB of memory
 #
 # A "good" configuration must be searched to its end without an error; a
@@ -26,91 +26,90 @@ need gcc "gcc libc6-dev"
 need timeout coreutils
 
 here=$(cd "$(dirname "$0")" && pwd)
-if [ -z "${PART-}" ]; then # each half by a process of its own
-	PART=0 "$here/check.sh" "$@" &
-	other=$!
-	trap 'kill $other 2>/dev/null; exit 1' HUP INT TERM
-	PART=1 "$here/check.sh" "$@"
-	rc=$?
-	wait $other || rc=$?
-	exit $rc
-fi
-model=
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
-cd "$dir" || exit 1
-failed=0 count=0 turn=0
 
-# run good|mutant FLAGS: one configuration, one line.
-run() {
-	want=$1 flags=$2 turn=$((turn + 1))
-	[ $((turn % 2)) -eq "$PART" ] || return
-	count=$((count + 1))
-	defs=$(for f in $flags; do printf ' -D%s' "$f"; done)
-	store=-DCOLLAPSE
-	case $want in large) want=good store=-DHC4 ;; esac
-	rm -f pan* ./*.trail
-	cp "$here/$model" .
-	# shellcheck disable=SC2086
-	if ! spin -a $defs "$model" >spin.out 2>&1 ||
-		! gcc -O1 -w -DSAFETY $store -DMEMLIM=6000 -o pan pan.c 2>gcc.out; then
-		echo "FAIL $want: $model $flags: does not compile"
-		cat spin.out gcc.out 2>/dev/null
-		failed=$((failed + 1))
-		return
-	fi
-	timeout "$limit" ./pan -m100000 >pan.out 2>&1
-	rc=$?
-	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
-	why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.out | head -n 1)
-	if [ $rc -eq 124 ]; then
-		got=open say="not finished in $limit s"
-	elif [ -n "$why" ]; then
-		got=mutant say="counterexample after $states states: $why"
-	elif [ $rc -eq 0 ] && grep -q 'errors: 0' pan.out && ! grep -qE 'too small|out of memory|incomplete' pan.out; then
-		got=good say="no error in $states states"
-	else
-		got=broken say="pan ended with status $rc: $(grep -E '^pan|error' pan.out | head -n 1)"
-	fi
-	if [ "$got" = "$want" ]; then
-		echo "ok   $want: $model $flags: $say"
-	else
-		echo "FAIL $want: $model $flags: $say"
-		failed=$((failed + 1))
-	fi
-}
+# one.sh is one configuration: its model, what is expected, "slow" or not, the
+# flags. It prints one line.
+#
+# Most searches take less time than a compiler that optimizes; those marked
+# "slow" are worth it.
+cat >"$dir/one.sh" <<'ONE'
+model=$1 want=$2 speed=$3 flags=$4
+dir=$(mktemp -d "$dir/run.XXXXXX") && cd "$dir" || exit 1
+defs=$(for f in $flags; do printf ' -D%s' "$f"; done)
+store=-DCOLLAPSE optimize=-O0
+[ "$speed" = slow ] && optimize=-O1
+case $want in large) want=good store=-DHC4 optimize=-O2 ;; esac
+cp "$here/$model" .
+# shellcheck disable=SC2086
+if ! spin -a $defs "$model" >spin.out 2>&1 ||
+	! gcc $optimize -w -DSAFETY $store -DMEMLIM=6000 -o pan pan.c 2>gcc.out; then
+	echo "FAIL $want: $model $flags: does not compile"
+	cat spin.out gcc.out 2>/dev/null
+	exit 0
+fi
+timeout "$limit" ./pan -m100000 >pan.out 2>&1
+rc=$?
+states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
+why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.out | head -n 1)
+if [ $rc -eq 124 ]; then
+	got=open say="not finished in $limit s"
+elif [ -n "$why" ]; then
+	got=mutant say="counterexample after $states states: $why"
+elif [ $rc -eq 0 ] && grep -q 'errors: 0' pan.out && ! grep -qE 'too small|out of memory|incomplete' pan.out; then
+	got=good say="no error in $states states"
+else
+	got=broken say="pan ended with status $rc: $(grep -E '^pan|error' pan.out | head -n 1)"
+fi
+verdict=FAIL
+[ "$got" = "$want" ] && verdict='ok  '
+echo "$verdict $want: $model $flags: $say"
+cd / && rm -rf "$dir"
+ONE
+export here dir limit
 
-# Every line: what is expected, then the flags; "model" says of which model from there on.
+# At once, as many as there are CPUs; with --full two, for they need memory.
+at_once=$(nproc)
+[ "$at_once" -le 8 ] || at_once=8
+[ -z "$full" ] || [ "$at_once" -le 2 ] || at_once=2
+
+# Every line: what is expected, then the flags; "model" says of which model from
+# there on. What is slow comes first.
 while read -r want flags; do
+	speed=quick
 	case $want in '' | '#'*) continue ;; esac
 	case $want in
 	model)
 		model=$flags
 		continue
 		;;
+	slow) speed=slow want=${flags%% *} flags=${flags#"${flags%% *}"} ;;
 	full | full-mutant)
 		[ -n "$full" ] || continue
 		[ "$want" = full ] && want=large || want=mutant
+		speed=slow
 		;;
 	esac
-	run "$want" "$flags"
+	flags=${flags# }
+	printf '%s\0%s\0%s\0%s\0' "$model" "$want" "$speed" "$flags" >>"$dir/$speed"
 done <<'SET'
 model fanout.pml
 # reliable, kept loans, join with history, park, close; latest, pins, exact loss; inline
 good REL_A M=6
 good LAT_A M=5
-good REL_A LAZY=2 D=4 N=6 M=7
+slow good REL_A LAZY=2 D=4 N=6 M=7
 # one barrier per send
-good REL_A TSO M=6
+slow good REL_A TSO M=6
 good LAT_A TSO M=5
 good LAT_A INL TSO M=5
 # batches
 good REL_A BATCH CH=2 N=5 EAGER TSO
 good LAT_A BATCH CH=2 N=5 EAGER TSO
 # fence; deaths; pre-join
-good REL_A FENCE_ON N=5 EAGER
-good REL_A KILLA D=1 N=3 M=3 EAGER
+slow good REL_A FENCE_ON N=5 EAGER
+slow good REL_A KILLA D=1 N=3 M=3 EAGER
 good REL_A REL_B REUSE PREJOIN D=1 N=3 M=2
 # pins
 mutant LAT_A M=5 M_NOBUSY
@@ -128,12 +127,12 @@ mutant REL_A D=1 N=3 M_NOJRING
 mutant REL_A KILLA D=1 N=3 M=3 EAGER M_V4SWAP
 # batches
 mutant REL_A BATCH CH=2 N=5 EAGER M_FIRSTTOLAST
-mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_HEADMAX
-mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_KEEPSTALE
+slow mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_HEADMAX
+slow mutant LAT_A BATCH CH=2 N=5 M=3 EAGER KILLPUB RESTART M_KEEPSTALE
 # fence
 mutant REL_A FENCE_ON N=5 EAGER M_FENCEORDER
 # slot reuse under a zombie
-mutant LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER M_HOLDSTORE
+slow mutant LAT_A LAT_B REUSE EVICT KILLA D=1 N=3 M=3 EAGER M_HOLDSTORE
 # pre-join
 mutant REL_A PREJOIN D=1 N=3 M=2 M_SCANTHENVIS
 mutant REL_A PREJOIN D=1 N=3 M=2 M_PJNOMASK
@@ -184,7 +183,7 @@ good TSO BATCH=2 EVENT
 good TSO BATCH=2 PACKED
 good TSO BATCH=2 PACKED EVENT
 # indices that wrap, sizes that are no power of two, chains of several descriptors, calls asked for late
-good MOD=8 CHAINS=11 BATCH=2 EVENT
+slow good MOD=8 CHAINS=11 BATCH=2 EVENT
 good SIZE=3 CHAINS=7 BATCH=2 PACKED EVENT
 good SIZE=5 LEN=2 BATCH=2 PACKED EVENT DELAYED TSO
 good SIZE=4 BATCH=3 EVENT DELAYED
@@ -257,23 +256,23 @@ model cells.pml
 good ONEW BCAST NOGROUP LATE N=4 MSGS=4
 good ONEW BCAST NOGROUP N=3 MSGS=4 DEATHS=1
 good ONEW LAP NOGROUP LATE N=4 MSGS=5
-good MSGS=1 BCAST NOGROUP DEATHS=1
-good MSGS=1 BCAST NOGROUP DEATHS=1 EVICT
-good MSGS=1 LAP NOGROUP DEATHS=1
+slow good MSGS=1 BCAST NOGROUP DEATHS=1
+slow good MSGS=1 BCAST NOGROUP DEATHS=1 EVICT
+slow good MSGS=1 LAP NOGROUP DEATHS=1
 good ONEW BCAST MSGS=2
 good ECHO ONEW BCAST NOGROUP LATE N=4 MSGS=4
-good ECHO MSGS=1 BCAST NOGROUP DEATHS=1
-good ECHO MSGS=1 BCAST NOGROUP DEATHS=1 EVICT
-good ONEW MSGS=1 DEATHS=1
-good ONEW MSGS=1 DEATHS=1 EVICT
+slow good ECHO MSGS=1 BCAST NOGROUP DEATHS=1
+slow good ECHO MSGS=1 BCAST NOGROUP DEATHS=1 EVICT
+slow good ONEW MSGS=1 DEATHS=1
+slow good ONEW MSGS=1 DEATHS=1 EVICT
 mutant M_NOLOW ONEW LAP NOGROUP LATE N=4 MSGS=5
 mutant M_NOJOINCHECK ONEW BCAST NOGROUP LATE N=4 MSGS=4
 mutant M_SCANFIRST ONEW BCAST NOGROUP LATE N=4 MSGS=4
 mutant M_NOROOM ONEW BCAST NOGROUP MSGS=3
 mutant M_PUBFIRST ONEW BCAST NOGROUP MSGS=3
 mutant M_NOTAKEOVER BCAST NOGROUP MSGS=1 DEATHS=1
-mutant M_EVICTTAKE EVICT BCAST NOGROUP DEATHS=1 MSGS=2
-mutant M_NOHANDBACK ONEW DEATHS=1
+slow mutant M_EVICTTAKE EVICT BCAST NOGROUP DEATHS=1 MSGS=2
+slow mutant M_NOHANDBACK ONEW DEATHS=1
 mutant M_NOECHOCLEAR ECHO MSGS=1 BCAST NOGROUP DEATHS=1
 mutant M_NOECHOOPEN ECHO ONEW BCAST NOGROUP LATE N=4 MSGS=4
 mutant M_NOECHOLOOK ECHO ONEW BCAST NOGROUP LATE N=4 MSGS=4
@@ -285,13 +284,13 @@ full ONEW DEATHS=1 EVICT
 model multilog.pml
 # batches, a tail that lags; suspects; a death; an evicted writer, its sweep; a late reader
 good OVERWRITE NORD RB=3
-good OVERWRITE SLACK=1 LAG=4
+slow good OVERWRITE SLACK=1 LAG=4
 good SLACK=1 LAG=4
-good SUSP
-good SUSPRD N=2 RA=1 MNA=1 MXA=1 RB=2 MNB=1 MXB=1
-good DEATHS=1 RB=1
-good OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2
-good NORD JOIN REUSE
+slow good SUSP
+slow good SUSPRD N=2 RA=1 MNA=1 MXA=1 RB=2 MNB=1 MXB=1
+slow good DEATHS=1 RB=1
+slow good OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2
+slow good NORD JOIN REUSE
 # holes; publication; death; join
 mutant OVERWRITE NORD RB=3 M_NOHOLE
 mutant OVERWRITE NORD RB=3 M_NOSCAN
@@ -306,9 +305,9 @@ mutant OVERWRITE NORD N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=4 M_NOE4
 mutant OVERWRITE NORD N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=5 M_KSTORE
 mutant OVERWRITE NORD N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=3 SLACK=1 M_BATCHN
 # evicted
-mutant OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2 M_DEADHOLE
+slow mutant OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2 M_DEADHOLE
 mutant OVERWRITE NORD EVICTS=1 NREC=1 MNB=2 MXB=2 LATETOMB M_NOFENCED
-mutant OVERWRITE NORD EVICTS=1 RB=3 M_TOMBEVICTED
+slow mutant OVERWRITE NORD EVICTS=1 RB=3 M_TOMBEVICTED
 mutant EVRD EVICTS=1 NREC=1 JOIN REUSE M_REUSEEVICTED
 # the rest, with --full
 full-mutant OVERWRITE NORD RB=3 M_NOHOLECARRY
@@ -331,10 +330,10 @@ full SUSPRD
 full OVERWRITE N=2 RA=1 MNA=1 MXA=1 MNB=1 MXB=1 RB=4 SLACK=1
 model journal_wait.pml
 # a writer that stops over a claim; one that pads; one that dies anywhere, and its recovery
-good
-good SILENT
+slow good
+slow good SILENT
 good RB=0 RA=2 PADW
-good RB=0 RA=2 KILL=1 NREC=1
+slow good RB=0 RA=2 KILL=1 NREC=1
 mutant M_NOK3W
 mutant M_NOK3R
 mutant M_ALERTFIRST
@@ -343,7 +342,7 @@ mutant M_NOIDLE MORE=1
 mutant M_TAG
 mutant PADW M_NOPARKWAKE
 mutant SILENT M_NOPARKWAKE
-mutant SILENT M_K3FINAL
+slow mutant SILENT M_K3FINAL
 mutant SILENT C=2 M_UNTIMED
 mutant LEAVE M_NOL1RING
 mutant RB=0 RA=2 KILL=1 NREC=1 M_NORECRING
@@ -360,6 +359,10 @@ full C=2 RB=2 MORE=1
 full RB=0 RA=2 KILL=3 NREC=1
 full RB=0 RA=1 KILL=1 NREC=2 KREC
 SET
-
-echo "$count configurations, $failed not as expected"
+cat "$dir/slow" "$dir/quick" | xargs -0 -n 4 -P "$at_once" sh "$dir/one.sh" | tee "$dir/lines"
+count=$(grep -cE '^(ok  |FAIL) ' "$dir/lines")
+failed=$(grep -c '^FAIL ' "$dir/lines")
+want=$(cat "$dir/slow" "$dir/quick" | tr -dc '\0' | wc -c)
+[ "$count" -eq $((want / 4)) ] || failed=$((failed + 1)) # or one died
+echo "$count configurations of $((want / 4)), $failed not as expected"
 [ "$failed" -eq 0 ]
