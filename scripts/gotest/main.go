@@ -3,27 +3,33 @@
 // test's own verdict it fails when a test was skipped that the allow-list does
 // not name, so that a missing tool cannot pass for success.
 //
-//	gotest [-skips FILE] [-counts FILE] -- ARGUMENTS OF GO TEST
+//	gotest [-skips FILE] [-counts FILE] [-report FILE] -- ARGUMENTS OF GO TEST
 //
-// It appends "passed failed skipped", in numbers, as a line to the counts file.
+// It appends "passed failed skipped", in numbers, as a line to the counts file,
+// and each failed test with the end of what it printed to the report.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 )
 
 func main() {
 	skips := flag.String("skips", "", "file of tests that may skip: package, test, reason")
 	counts := flag.String("counts", "", "file to append the counts to")
+	report := flag.String("report", "", "file to append the failed tests to")
 	flag.Parse()
-	ok, err := gotest(*skips, *counts, flag.Args())
+	hearSignals()
+	ok, err := gotest(*skips, *counts, *report, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 	}
@@ -32,7 +38,18 @@ func main() {
 	}
 }
 
-func gotest(skips, counts string, args []string) (bool, error) {
+// hearSignals has the tests find signals as in a terminal: one that is ignored
+// here, by nohup or because a script's background jobs ignore SIGINT, would be
+// ignored by every program that they start.
+func hearSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+}
+
+func gotest(skips, counts, report string, args []string) (bool, error) {
 	allowed, err := readSkips(skips)
 	if err != nil {
 		return false, err
@@ -55,9 +72,11 @@ func gotest(skips, counts string, args []string) (bool, error) {
 	if exit != nil && sum.failed == 0 {
 		sum.failed++
 		fmt.Println("FAIL go test:", exit)
+		sum.report = append(sum.report, fmt.Sprintf("go test: %v\n", exit))
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped)
-	return sum.failed == 0, sum.append(counts)
+	return sum.failed == 0, errors.Join(
+		add(counts, fmt.Sprintln(sum.passed, sum.failed, sum.skipped)), add(report, strings.Join(sum.report, "")))
 }
 
 // readSkips reads lines of "package test reason"; # begins a comment.
@@ -98,11 +117,50 @@ type summary struct {
 
 	// Per package: its own counts, and what each of its tests printed.
 	packages map[string]*result
+
+	report []string // failed tests, each with the end of what it printed
 }
 
 type result struct {
 	passed, failed, skipped int
 	output                  map[string]*strings.Builder // "" for the package itself
+	reported                []string                    // failed tests
+}
+
+// reportLines is how many lines of a failed test are repeated in the report.
+const reportLines = 30
+
+// tell puts a failed test into the report, unless one of its parts is there.
+func (s *summary) tell(p *result, pkg, test string) {
+	for _, r := range p.reported {
+		if strings.HasPrefix(r, test+"/") {
+			return
+		}
+	}
+	p.reported = append(p.reported, test)
+	text := fmt.Sprintf("--- %s %s\n", pkg, test)
+	if o := p.output[test]; o != nil {
+		lines := strings.SplitAfter(strings.TrimSuffix(o.String(), "\n"), "\n")
+		if left := len(lines) - reportLines; left > 0 {
+			// Behind a panic are the stacks of all goroutines.
+			for i, l := range lines[:left] {
+				if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+					text += strings.Join(lines[i:min(i+8, left)], "")
+					break
+				}
+			}
+			text += fmt.Sprintf("    [%d lines before]\n", left)
+			lines = lines[left:]
+		}
+		for _, l := range lines {
+			if len(l) > 400 {
+				l = l[:400] + "...\n"
+			}
+			text += l
+		}
+		text = strings.TrimSuffix(text, "\n") + "\n"
+	}
+	s.report = append(s.report, text)
 }
 
 func (s *summary) read(r io.Reader) error {
@@ -160,6 +218,7 @@ func (s *summary) endTest(p *result, e event) {
 	case "fail":
 		p.failed++
 		s.print("FAIL", p, e)
+		s.tell(p, e.Package, e.Test)
 	case "skip":
 		if s.allowed[e.Package+" "+e.Test] {
 			p.skipped++
@@ -167,6 +226,7 @@ func (s *summary) endTest(p *result, e event) {
 		} else { // counted once, as what it means
 			p.failed++
 			s.print("FAIL: skipped, and not allowed to by the list of skips", p, e)
+			s.tell(p, e.Package, e.Test)
 		}
 	default: // start, run, pause, cont
 		return
@@ -185,8 +245,12 @@ func (s *summary) endPackage(p *result, e event) {
 		verdict = "FAIL"
 		if p.failed == 0 { // it did not build, or died outside of a test
 			p.failed++
+			s.tell(p, e.Package, "")
 		}
 		for test, o := range p.output { // of tests that never ended, too
+			if test != "" && o.Len() > 0 {
+				s.tell(p, e.Package, test)
+			}
 			fmt.Fprintf(s.out, "--- %s %s\n%s", e.Package, test, o)
 		}
 	default:
@@ -210,17 +274,15 @@ func (s *summary) print(verdict string, p *result, e event) {
 	}
 }
 
-func (s *summary) append(counts string) error {
-	if counts == "" {
+// add appends text to a file, which "" has none of.
+func add(name, text string) error {
+	if name == "" {
 		return nil
 	}
-	f, err := os.OpenFile(counts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(f, s.passed, s.failed, s.skipped)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

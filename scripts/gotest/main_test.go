@@ -1,8 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -103,15 +108,80 @@ func TestTheListOfSkipsNeedsReasons(t *testing.T) {
 	}
 }
 
-func TestCountsAreAppended(t *testing.T) {
+func TestFilesAreAppendedTo(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "counts")
 	for range 2 {
-		s := summary{passed: 3, skipped: 1}
-		if err := s.append(name); err != nil {
+		if err := add(name, "3 0 1\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, err := os.ReadFile(name); err != nil || string(got) != "3 0 1\n3 0 1\n" {
 		t.Errorf("wrote %q, %v", got, err)
+	}
+}
+
+func TestTheReportHasTheEndOfWhatFailed(t *testing.T) {
+	var text strings.Builder
+	event := func(action, test, output string) {
+		b, err := json.Marshal(event{Action: action, Package: "p", Test: test, Output: output})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(append(b, '\n'))
+	}
+	for i := range 100 {
+		event("output", "TestA/part", fmt.Sprintf("line %d\n", i))
+	}
+	event("fail", "TestA/part", "")
+	event("output", "TestA", "its parent\n")
+	event("fail", "TestA", "")
+	event("output", "TestB", "hangs\n")
+	event("fail", "", "")
+	s, _ := summarise(t, text.String())
+	got := strings.Join(s.report, "")
+	for _, want := range []string{"--- p TestA/part\n    [70 lines before]\nline 70\n", "line 99\n--- p TestB\nhangs\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "line 69\n") || strings.Contains(got, "its parent") {
+		t.Errorf("too much:\n%s", got)
+	}
+}
+
+// What was ignored where the tests are started is not in what they start.
+func TestIgnoredSignalsAreHeardAgain(t *testing.T) {
+	const role = "GOTEST_SIGNALS"
+	ignored := func() string {
+		out, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if os.Getenv(role) != "" {
+		before := ignored()
+		hearSignals()
+		fmt.Print(before, ignored())
+		return
+	}
+	cmd := exec.Command("sh", "-c", `trap "" HUP INT; exec "$0" -test.run=^TestIgnoredSignalsAreHeardAgain$`, os.Args[0])
+	cmd.Env = append(os.Environ(), role+"=1")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sets []uint64
+	for line := range strings.Lines(string(out)) {
+		if rest, ok := strings.CutPrefix(line, "SigIgn:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(rest), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sets = append(sets, n&3) // SIGHUP and SIGINT
+		}
+	}
+	if !slices.Equal(sets, []uint64{3, 0}) {
+		t.Errorf("ignored before and after: %v\n%s", sets, out)
 	}
 }
