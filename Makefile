@@ -25,7 +25,7 @@ setup: ## get what the tests need: gcc, spin, qemu-user, Go modules
 	scripts/setup.sh
 
 .PHONY: test
-test: setup ## every check, under 20 minutes on two cores
+test: setup ## every check, about ten minutes on two cores
 	scripts/test.sh
 
 .PHONY: lint

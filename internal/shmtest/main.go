@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -65,7 +66,12 @@ var dirs struct {
 	all []string
 }
 
-// Dir returns a private directory for buses, in memory where that can be had.
+// roomy is how much memory there must be for buses: packages run beside each
+// other, and what has ended is given back when the garbage collector runs.
+const roomy = 1 << 30
+
+// Dir returns a private directory for buses, in memory where enough can be had:
+// a container's /dev/shm often has 64 MiB.
 // It must be empty when the test ends, and is removed.
 func Dir(t testing.TB) string {
 	t.Helper()
@@ -89,6 +95,10 @@ func Dir(t testing.TB) string {
 }
 
 func usable(dir string) bool {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < roomy {
+		return false
+	}
 	f, err := os.CreateTemp(dir, "ringbus-probe-")
 	if err != nil {
 		return false

@@ -91,3 +91,14 @@ func TestSmallTmpfsIsSmall(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestSeedIsAnyOrTheOneThatWasAskedFor(t *testing.T) {
+	t.Setenv("RINGBUS_SEED", "7")
+	if a, b := Seed(), Seed(); a != 7 || b != 7 {
+		t.Errorf("%d and %d, want 7", a, b)
+	}
+	t.Setenv("RINGBUS_SEED", "")
+	if a, b := Seed(), Seed(); a == b {
+		t.Errorf("twice %d", a)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 // machine is one lane beside its model: the log of all messages, and for each
@@ -427,6 +429,7 @@ func TestLaneDoesWhatItsModelDoes(t *testing.T) {
 			must0(t, f.Value.Set(set[1]))
 		}
 	}
+	shmtest.RapidSeed()
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newMachine(rt, t)
 		rt.Repeat(map[string]func(*rapid.T){

@@ -13,6 +13,8 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"pgregory.net/rapid"
+
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 func clock() int64 { return 1 }
@@ -161,6 +163,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 // A single party against a plain list: submissions in batches, walks of every
 // length, cancellation, completion in any order, a full pool.
 func TestAgainstAList(t *testing.T) {
+	shmtest.RapidSeed()
 	for _, kind := range []string{"across processes", "within one"} {
 		t.Run(kind, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 // machine is a log beside its model: the list of all records that were
@@ -563,6 +565,7 @@ func TestLogDoesWhatItsModelDoes(t *testing.T) {
 			must(t, f.Value.Set(set[1]))
 		}
 	}
+	shmtest.RapidSeed()
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newMachine(rt, t)
 		rt.Repeat(map[string]func(*rapid.T){

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 // ourDriver and ourDevice are this package as a side of a test.
@@ -315,7 +317,7 @@ func TestSameHistoryEverywhere(t *testing.T) {
 	if testing.Short() {
 		seeds = 5
 	}
-	base := rand.Uint64()
+	base := shmtest.Seed()
 	if *historySeed != 0 {
 		base = *historySeed
 	}

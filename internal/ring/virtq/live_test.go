@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ringbus/ringbus/internal/invariant"
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 // bell is what a transport has for notifications: an eventfd.
@@ -32,7 +33,7 @@ func TestTwoGoroutines(t *testing.T) {
 		stop := make(chan struct{})
 		served := make(chan error, 1)
 		go func() { served <- serveLive(r.dev, kick, call, stop) }()
-		rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+		rng := rand.New(rand.NewPCG(shmtest.Seed(), 0))
 		us := make([]Used, 16)
 		for next, done := uint64(0), uint64(0); done < chains; {
 			before := next + done
@@ -73,7 +74,7 @@ func TestTwoGoroutines(t *testing.T) {
 
 func serveLive(dev *Device, kick, call bell, stop chan struct{}) error {
 	cs := make([]Chain, 8)
-	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	rng := rand.New(rand.NewPCG(shmtest.Seed(), 0))
 	for {
 		n, err := dev.PopMany(cs[:1+rng.IntN(8)])
 		if err != nil {

@@ -4,14 +4,15 @@ package explore
 
 import (
 	"flag"
-	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/ringbus/ringbus/internal/shmtest"
 )
 
 var (
 	seedFlag = flag.Uint64("explore.seed", 0, "explore this schedule only, and print its steps")
-	baseFlag = flag.Uint("explore.base", 0, "explore the same schedules each time; 0: others")
+	baseFlag = flag.Uint("explore.base", 0, "explore the schedules from this one on; 0: any")
 	runsFlag = flag.Int("explore.runs", 0, "schedules for each scenario; 0: as many as take a moment")
 )
 
@@ -53,7 +54,7 @@ func Run(t *testing.T, runs int, s Scenario) {
 	steps, last, fewest := 0, 200, 0
 	base := uint32(*baseFlag)
 	if base == 0 {
-		base = rand.Uint32() // other schedules each time; a failure names its seed
+		base = uint32(shmtest.Seed()) // a failure names its own
 	}
 	for i := 0; i < runs; i++ {
 		seed := uint64(last)<<32 | uint64(base+uint32(i))
