@@ -29,6 +29,7 @@ type Doorbell struct {
 	bar     []byte
 	vectors int
 	rung    func(vector uint16)
+	heard   atomic.Uint64
 	work    sync.WaitGroup
 
 	mu     sync.RWMutex // Close unmaps what Ring writes to
@@ -137,6 +138,7 @@ func withVectors(address string, o *Options) (Device, error) {
 func (d *Doorbell) hear(event *os.File, vector uint16) {
 	defer d.work.Done()
 	for sys.Await(event) == nil {
+		d.heard.Add(1)
 		d.rung(vector)
 	}
 }
@@ -155,6 +157,9 @@ func (d *Doorbell) ID() uint16 {
 
 // Vectors returns how many interrupts we hear.
 func (d *Doorbell) Vectors() int { return d.vectors }
+
+// Heard returns how often we were rung, rings that came together counted as one.
+func (d *Doorbell) Heard() uint64 { return d.heard.Load() }
 
 // Deaf returns why we have no interrupts though [Attach] tried, nil if we have.
 func (d *Doorbell) Deaf() error { return d.deaf }

@@ -2,14 +2,14 @@ package sys
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// NewEvent makes an eventfd: a counter that others raise ([Raise]) and one
+// NewEvent makes an eventfd: a counter that others raise ([Ringer]) and one
 // process waits for ([Await]), handed over sockets where need be.
 func NewEvent(name string) (*os.File, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
@@ -19,8 +19,8 @@ func NewEvent(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// IsEvent reports whether f is an eventfd, and makes sure that neither Raise nor
-// Await holds a thread over it: f may come from somebody else.
+// IsEvent reports whether f is an eventfd, and makes sure that neither a Ringer
+// nor Await holds a thread over it: f may come from somebody else.
 func IsEvent(f *os.File) bool {
 	ok := false
 	err := control(f, func(fd int) error {
@@ -34,19 +34,28 @@ func IsEvent(f *os.File) bool {
 	return ok && err == nil
 }
 
-// Raise adds one to the event f and never waits: an event that is full is
-// raised already.
-func Raise(f *os.File) error {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	return control(f, func(fd int) error {
-		_, err := retry(func() (int, error) { return unix.Write(fd, one[:]) })
-		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			return &os.PathError{Op: "raise", Path: f.Name(), Err: err}
-		}
-		return nil
-	})
+// A Ringer raises one event, without waiting and without garbage. It can be used by
+// many at once, and as long as the event's file is open.
+type Ringer struct {
+	conn  syscall.RawConn
+	raise func(fd uintptr)
 }
+
+// NewRinger makes the ringer of the event f, which stays the caller's.
+func NewRinger(f *os.File) (*Ringer, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	one := binary.NativeEndian.AppendUint64(nil, 1)
+	return &Ringer{conn, func(fd uintptr) {
+		// EAGAIN: the event is full, and so it is raised already.
+		_, _ = retry(func() (int, error) { return unix.Write(int(fd), one) })
+	}}, nil
+}
+
+// Ring raises the event. It returns false if the event's file is closed.
+func (r *Ringer) Ring() bool { return r.conn.Control(r.raise) == nil }
 
 // Await returns once f was raised, and sets it back. It waits on Go's poller and
 // holds no thread; when f is closed it returns an error.

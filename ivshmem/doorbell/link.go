@@ -45,7 +45,7 @@ type Link struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	heard atomic.Int64
+	heard atomic.Uint64
 
 	mu    sync.RWMutex
 	peers []*Peer // the newest first
@@ -176,6 +176,9 @@ func (l *Link) Up() bool {
 	defer l.mu.RUnlock()
 	return len(l.peers) > 0 && l.peers[0].Err() == nil
 }
+
+// Heard returns how often we were rung, rings that came together counted as one.
+func (l *Link) Heard() uint64 { return l.heard.Load() }
 
 // Err returns why the last attempt to connect was in vain, nil if it was not.
 func (l *Link) Err() error {

@@ -36,7 +36,7 @@ type Peer struct {
 	mu     sync.RWMutex
 	closed bool
 	err    error // why the connection ended
-	bells  map[uint16][]*os.File
+	bells  map[uint16][]eventfd
 	count  int
 }
 
@@ -55,7 +55,7 @@ func dial(ctx context.Context, path string, o *PeerOptions) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Peer{conn: c.(*net.UnixConn), lost: make(chan struct{}), bells: make(map[uint16][]*os.File)}
+	p := &Peer{conn: c.(*net.UnixConn), lost: make(chan struct{}), bells: make(map[uint16][]eventfd)}
 	if o != nil {
 		p.rung = o.Rung
 	}
@@ -157,7 +157,12 @@ func (p *Peer) heed(m message) error {
 		m.close()
 		return &ProtocolError{"the descriptor of a vector", m.file.Name(), "an eventfd"}
 	default:
-		p.bells[id] = append(have, m.file)
+		r, err := sys.NewRinger(m.file)
+		if err != nil {
+			m.close()
+			return err
+		}
+		p.bells[id] = append(have, eventfd{m.file, r})
 		p.count++
 		if id == p.id {
 			p.work.Add(1)
@@ -203,7 +208,7 @@ func (p *Peer) Ring(id, vector uint16) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	bells := p.bells[id]
-	return int(vector) < len(bells) && sys.Raise(bells[vector]) == nil
+	return int(vector) < len(bells) && bells[vector].Ring()
 }
 
 // Lost is closed when the connection to the server has ended.
@@ -239,8 +244,14 @@ func (p *Peer) Close() error {
 	return errors.Join(err, p.memory.Close())
 }
 
-func closeAll(bells []*os.File) {
+// eventfd is what rings one vector of a client.
+type eventfd struct {
+	file *os.File
+	*sys.Ringer
+}
+
+func closeAll(bells []eventfd) {
 	for _, b := range bells {
-		_ = b.Close()
+		_ = b.file.Close()
 	}
 }

@@ -150,6 +150,35 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestRingMakesNoGarbage(t *testing.T) {
+	h := serve(t, socketIn(t.TempDir()), memory(t), Options{})
+	a, err := Dial(t.Context(), h.path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	until(t, "acquainted", func() bool { return a.Vectors(a.ID()) == 1 })
+	if n := testing.AllocsPerRun(1000, func() { a.Ring(a.ID(), 0) }); n != 0 {
+		t.Errorf("%v allocations for each ring", n)
+	}
+}
+
+// Notes may be damaged in any way.
+func FuzzNotes(f *testing.F) {
+	f.Add([]byte(idsHead + "\nboot x\nnext 3\n1 2 3\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		n := &ids{boot: "x", holders: make(map[uint16]holder)}
+		if n.parse(in) != nil {
+			return
+		}
+		for id, h := range n.holders {
+			if h.pid < 0 {
+				t.Errorf("id %d belongs to process %d", id, h.pid)
+			}
+		}
+	})
+}
+
 // A server may send anything. Each two bytes of the input are one of its
 // messages, or a piece of one.
 func FuzzPeer(f *testing.F) {
