@@ -105,9 +105,6 @@ func (r *vmRunFlags) config(c *cobra.Command, args []string) (*vm.Config, error)
 	if r.accel == "tcg" {
 		config.Accel = vm.Emulated
 	}
-	if r.doorbell != "" { // with which the guest's programs get the interrupts
-		config.Modules = append(config.Modules, "vfio-pci", "vfio_iommu_type1 allow_unsafe_interrupts=1")
-	}
 	if r.verbose {
 		config.Verbose = os.Stderr
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ringbus/ringbus/internal/sys"
@@ -42,7 +43,11 @@ func (c *Config) fileSystem(k Kernel) (*os.File, error) {
 }
 
 func (c *Config) fill(f *os.File, k Kernel) error {
-	modules, err := k.modulesFor(c.Modules)
+	wanted := c.Modules
+	if c.Bus.Doorbell != "" { // with which the guest's programs get the interrupts
+		wanted = append(slices.Clone(wanted), "vfio-pci", "vfio_iommu_type1")
+	}
+	modules, err := k.modulesFor(wanted)
 	if err != nil {
 		return err
 	}
