@@ -9,8 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/sys"
 )
+
+var _ = invariant.Declare("doorbell.id.noted", "doorbell.id.told", "doorbell.gone.seen", "doorbell.gone.buried",
+	"doorbell.gone.forgotten", "doorbell.notes.written")
 
 // client is one connection of the server.
 type client struct {
@@ -80,6 +84,7 @@ func (s *Server) introduce(c *client) (err error) {
 	if c.id, err = s.give(c.holder); err != nil {
 		return err
 	}
+	invariant.Point("doorbell.id.noted")
 	s.clients[c.id] = c
 	s.work.Add(2)
 	return nil
@@ -138,6 +143,7 @@ func (c *client) talk(s *Server) error {
 			return err
 		}
 	}
+	invariant.Point("doorbell.id.told")
 	told := map[uint16]*client{}
 	for {
 		gone, came := s.news(c, told)

@@ -3,6 +3,7 @@ package doorbell
 import (
 	"time"
 
+	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/sys"
 )
 
@@ -84,15 +85,18 @@ func (s *Server) bury(id uint16, a absent) bool {
 	if !still {
 		return true
 	}
+	invariant.Point("doorbell.gone.seen")
 	if s.opts.Gone != nil && !s.opts.Gone(id) {
 		s.mu.Lock()
 		s.lost[id] = a
 		s.mu.Unlock()
 		return false
 	}
+	invariant.Point("doorbell.gone.buried")
 	s.mu.Lock()
 	err := s.ids.take(id)
 	s.mu.Unlock()
+	invariant.Point("doorbell.gone.forgotten")
 	e := Event{What: Gone, ID: id, Pid: a.pid}
 	if err != nil {
 		e.Why = err.Error() // it is not given away again, that is all

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/ringbus/ringbus/internal/invariant"
 	"github.com/ringbus/ringbus/internal/sys"
 )
 
@@ -121,6 +122,7 @@ func (t *ids) save() error {
 	if err := os.WriteFile(fresh, b.Bytes(), 0o600); err != nil {
 		return err
 	}
+	invariant.Point("doorbell.notes.written")
 	return os.Rename(fresh, t.path)
 }
 

@@ -164,10 +164,11 @@ func TestServerOfAnotherBusIsRefused(t *testing.T) {
 	}
 }
 
-// roleGuest plays a guest on the bus of a directory: another kernel, whose node has
-// the door of the client that this process is, and a topic's lane.
+// roleGuest plays a guest on the bus of a directory: a kernel of its own, so that
+// nobody else knows of its death by a lock, whose node has the door of the client
+// that this process is, and a topic's lane.
 func roleGuest(args []string) error {
-	s, err := busIn(args[0], guestKernel)
+	s, err := busIn(args[0], guestKernel+uint64(os.Getpid()))
 	if err != nil {
 		return err
 	}
@@ -186,6 +187,27 @@ func roleGuest(args []string) error {
 	fmt.Println("id", p.ID())
 	shmtest.Listen(func(string) bool { return true })
 	return nil
+}
+
+// roleBury serves the bus of a directory, as "ringbus vm doorbell" does.
+func roleBury(args []string) error {
+	s, err := busIn(args[0], 0)
+	if err != nil {
+		return err
+	}
+	n, err := s.Join("server")
+	if err != nil {
+		return err
+	}
+	srv, err := Listen(SocketOf(s), s.File(), &Options{
+		Gone:  func(id uint16) bool { return Bury(n, id) },
+		Event: func(e Event) { fmt.Println(e.What, e.ID) },
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("serving")
+	return srv.Serve(context.Background())
 }
 
 // A topic has 16 lanes. Were the lanes of killed machines retired, as those of

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 		"server": roleServer,
 		"peer":   rolePeer,
 		"guest":  roleGuest,
+		"bury":   roleBury,
 	})
 }
 
