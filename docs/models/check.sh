@@ -358,6 +358,47 @@ full RB=2
 full C=2 RB=2 MORE=1
 full RB=0 RA=2 KILL=3 NREC=1
 full RB=0 RA=1 KILL=1 NREC=2 KREC
+model calls.pml
+# clients and servers come and go; a death of either at any step; an eviction; who waits hears of a new server
+good HASTY LEAVES
+good KILL=1 NREC=1 ROUNDS=1 LEAVES
+good KILL=2 NREC=1 ROUNDS=1
+good WANT NV=2 ROUNDS=1
+mutant LEAVES ROUNDS=1 M_NOC4
+mutant ROUNDS=1 M_NOC6
+mutant NC=2 ROUNDS=1 M_C7FREES
+mutant M_C7TELLSNOBODY
+mutant KILL=1 NREC=1 ROUNDS=1 LEAVES M_NOC8
+mutant KILL=2 NREC=1 ROUNDS=1 M_NOL3
+mutant LEAVES ROUNDS=1 M_L2BEFOREL1
+mutant HASTY ROUNDS=1 M_LEFTSTAYS
+mutant EVICT=2 NREC=1 ROUNDS=1 M_NOS4
+mutant WANT NV=2 ROUNDS=1 M_NOS5
+mutant KILL=2 NREC=1 ROUNDS=1 M_NOV1
+mutant KILL=1 NREC=1 ROUNDS=1 M_NOV2
+# the rest, with --full
+full-mutant KILL=2 NREC=2 KREC ROUNDS=1 M_L3ONLYWHODID
+full-mutant EVICT=2 NREC=1 M_NOTAINT
+full-mutant EVICT=1 NREC=1 NC=2 ROUNDS=1 M_NOTAINT
+full NC=2 ROUNDS=1 LEAVES
+full KILL=1 NREC=1
+full KILL=2 NREC=1 ROUNDS=1 LEAVES
+full EVICT=2 NREC=1 ROUNDS=1
+full KILL=2 NREC=1 LEAVES
+full EVICT=1 NREC=1
+full EVICT=1 NC=2 NREC=1 ROUNDS=1
+model streams.pml
+# several replies to one request; a handler that falls silent; a server that goes
+good
+good SILENT
+good DIES
+good P=5 W=2 N=3 SILENT
+mutant SILENT M_NORESERVE
+mutant SILENT M_UNKNOWN
+mutant SILENT M_KEEPROOM
+mutant SILENT M_ENDFIRST
+mutant SILENT M_HEADFREE
+mutant DIES M_LOSTFIRST
 SET
 cat "$dir/slow" "$dir/quick" | xargs -0 -n 4 -P "$at_once" sh "$dir/one.sh" | tee "$dir/lines"
 count=$(grep -cE '^(ok  |FAIL) ' "$dir/lines")

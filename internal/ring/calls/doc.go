@@ -67,6 +67,8 @@
 // stores (C2, and all in the area) go to a link that is RETIRED then. So is the
 // link of who closes while somebody still has memory of its area (Retire).
 //
+// docs/models/calls.md has what was model-checked.
+//
 // # Progress
 //
 // All is lock-free: a CAS that fails was overtaken by somebody's step. Nobody
