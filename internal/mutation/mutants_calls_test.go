@@ -3,6 +3,12 @@
 package mutation
 
 var callsMutants = []mutant{
+	{"S5 removed", "changes: who waits for a place sleeps beside a new server", false, "^TestANewServerRingsClients$",
+		[]change{{"t.ringClients(ring)", ""}}},
+	{"a server's retired link is used again", "I3: somebody still writes into the area", false, "^TestRetiredLinksAreNotUsedAgain$",
+		[]change{{"s.t.lose(v.Link, s.Slot, s.word.gen(), true, ring)", "s.t.lose(v.Link, s.Slot, s.word.gen(), false, ring)"}}},
+	{"a client's retired link is used again", "I3: somebody still writes into the area", false, "^TestRetiredLinksAreNotUsedAgain$",
+		[]change{{"l.t.close(l.K, l.word, tainted, ring)", "l.t.close(l.K, l.word, 0, ring)"}}},
 	{"C4 removed", "leave: a link is opened to a server that has gone", false, "^TestExplore(ComeAndGo|ServerDies|BothDie)$",
 		[]change{{"w.state() != serverHeld || w.gen() != s.Gen { // C4", "w == 1 {"}}},
 	{"C6 removed", "news: the server is not told of a new link", false, "^TestExploreComeAndGo$",

@@ -131,6 +131,63 @@ func TestAServerLeaves(t *testing.T) {
 	}
 }
 
+// A client that is linked, and may be waiting for a place, is rung once.
+func TestANewServerRingsClients(t *testing.T) {
+	table := newTable(t)
+	serve(t, table, 3)
+	home, second, alone := claim(t, table, 1), claim(t, table, 1), claim(t, table, 2)
+	connect(t, home, 1)
+	if ok, err := second.Connect(table.Servers()[0], 2, 7, home, none); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	was, other, rung := home.Bell().Word.Load(), alone.Bell().Word.Load(), 0
+	if _, err := table.Serve(4, counting(&rung)); err != nil {
+		t.Fatal(err)
+	}
+	if rung != 1 || home.Bell().Word.Load() == was || alone.Bell().Word.Load() != other {
+		t.Errorf("%d bells were rung", rung)
+	}
+}
+
+// Who still has memory of a link's area when it is given up loses it to all.
+func TestRetiredLinksAreNotUsedAgain(t *testing.T) {
+	table := newTable(t)
+	s := serve(t, table, 3)
+	gone := func(what string, l *Link) {
+		t.Helper()
+		if state := link(table.links[l.K].word.Load()).state(); state != linkRetired {
+			t.Errorf("%s: the link is in state %d", what, state)
+		}
+	}
+	l := claim(t, table, 1)
+	connect(t, l, 1)
+	got := links(s)
+	l.Retire(none)
+	if !s.Ended(got[0]) {
+		t.Error("the server does not see the end")
+	}
+	s.Drop(got[0])
+	gone("by its client, served", l)
+	l = claim(t, table, 1)
+	l.Retire(none)
+	gone("by its client, alone", l)
+	l = claim(t, table, 1)
+	connect(t, l, 1)
+	rung := 0
+	s.Retire(links(s)[0], counting(&rung))
+	if !l.Lost() || rung != 1 || !errors.Is(l.Again(), ErrNoSlot) {
+		t.Errorf("lost %v, %d rung", l.Lost(), rung)
+	}
+	l.Close(none)
+	gone("by its server", l)
+	l = claim(t, table, 1)
+	connect(t, l, 1)
+	got = links(s)
+	l.Close(none)
+	s.Retire(got[0], none)
+	gone("by its server, after its client has left", l)
+}
+
 func TestALinkThatNobodyServedIsFreed(t *testing.T) {
 	table := newTable(t)
 	s := serve(t, table, 3)
