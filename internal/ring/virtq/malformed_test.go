@@ -3,6 +3,8 @@ package virtq
 import (
 	"errors"
 	"testing"
+
+	"github.com/ringbus/ringbus/internal/mem"
 )
 
 // Every way to break a ring that docs of the virtio world name: an error that
@@ -506,6 +508,69 @@ func TestUsedLengthWithoutTheWriteFlag(t *testing.T) {
 		r.entry(0, 0, c.length, 0, flagAvail|flagUsed)
 		if u := r.reap(); u.Len != c.want {
 			t.Errorf("length %d without WRITE: %d, want %d", c.length, u.Len, c.want)
+		}
+	}
+}
+
+// No chain has more than 2^32 bytes, however little memory it has them in.
+func TestAChainOfTooManyBytesBreaksTheDevice(t *testing.T) {
+	const size, length = 8192, 2 << 20
+	for _, f := range []Features{0, RingPacked} {
+		area := mem.Alloc(length)
+		m, err := NewMemory(Region{0, area})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := Layout(0, size, f, 0)
+		drv, err := NewDriver(m, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev, err := NewDevice(m, c, State{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := make([]Buffer, 1<<32/length)
+		for i := range whole {
+			whole[i] = Buffer{0, length}
+		}
+		var chain Chain
+		if err := drv.Add(whole, nil, 1); err != nil { // as many as there may be
+			t.Fatal(err)
+		}
+		if _, err := drv.Kick(); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := dev.Pop(&chain); !ok || err != nil || chain.ReadableLen() != 1<<32 {
+			t.Fatalf("2^32 bytes: %v, %v", ok, err)
+		}
+		// One byte more, by a driver that does not look.
+		n := len(whole) - 1
+		if _, err := NewDriver(m, c); err != nil {
+			t.Fatal(err)
+		}
+		if dev, err = NewDevice(m, c, State{}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range len(whole) + 1 {
+			at, flags, last := int(c.Desc)+16*i, uint64(flagNext), uint64(length)
+			if i > n {
+				flags, last = 0, 1
+			}
+			second := last | flags<<32 | uint64(i+1)<<48
+			if f.Has(RingPacked) {
+				second = last | (flags|flagAvail)<<48
+			}
+			mem.U64(area, at).Store(0)
+			mem.U64(area, at+8).Store(second)
+		}
+		if !f.Has(RingPacked) {
+			mem.U32(area, int(c.Driver)).Store(1 << 16)
+		}
+		var broken *BrokenError
+		var more Chain
+		if ok, err := dev.Pop(&more); ok || !errors.As(err, &broken) || broken.Field != "descriptor length" {
+			t.Errorf("%v: one byte more: %v, %v", f, ok, err)
 		}
 	}
 }
