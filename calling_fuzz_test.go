@@ -24,6 +24,12 @@ func FuzzCallBytes(f *testing.F) {
 		f.Add(binary.LittleEndian.AppendUint64(b, 1<<64-1))
 		f.Add(binary.LittleEndian.AppendUint64(b, 0))
 	}
+	for _, at := range []uint16{0x180, 0x200, 0x280, 0x2C0} { // kinds and streams of the first requests
+		for _, kind := range []uint64{0, 2, 3, 3 << 32, 4, 1<<63 | 2, 5} {
+			b := binary.LittleEndian.AppendUint16([]byte{1}, at)
+			f.Add(binary.LittleEndian.AppendUint64(b, kind))
+		}
+	}
 	for at := uint16(0); at < 1024; at += 8 {
 		b := binary.LittleEndian.AppendUint16([]byte{1}, at)
 		f.Add(binary.LittleEndian.AppendUint64(b, 1<<64-1))
@@ -46,11 +52,21 @@ func FuzzCallBytes(f *testing.F) {
 		server, caller := join("server"), join("client")
 		defer server.Close()
 		defer caller.Close()
-		o := &ringbus.ServiceOptions{Depth: 2, MaxRequest: 16, MaxReply: 16, Wait: ringbus.Wait{Spin: time.Microsecond}}
+		o := &ringbus.ServiceOptions{Depth: 4, MaxRequest: 16, MaxReply: 16, Wait: ringbus.Wait{Spin: time.Microsecond}}
 		s, c := service(t, server, "up", o), client(t, caller, "up", o)
 		served := make(chan error, 1)
 		ctx, cancel := context.WithCancel(context.Background())
-		go func() { served <- serveUpper(ctx, s) }()
+		go func() {
+			for r, err := range s.Requests(ctx) {
+				if err != nil {
+					served <- err
+					return
+				}
+				for r.Streams() && r.Send(ctx, []byte("reply")) == nil { // until nobody wants more
+				}
+				_ = r.Reply([]byte("HELLO"))
+			}
+		}()
 		var areas [2][]byte
 		look := func() {
 			for _, a := range seg.Areas() {
@@ -63,6 +79,12 @@ func FuzzCallBytes(f *testing.F) {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 			defer cancel()
 			_, _ = ask(ctx, c, "hello")
+			n := 0
+			for range c.Stream(ctx, []byte("hello")) {
+				if n++; n == 5 {
+					break
+				}
+			}
 		}
 		call()
 		look()
