@@ -256,7 +256,8 @@ func TestIntervalsGrowWithTheSleep(t *testing.T) {
 }
 
 // TestIdleSleepersCostLittle sleeps for a while and asks the kernel what it cost:
-// less than a fiftieth of a CPU.
+// about a hundredth of a CPU where nobody else is, several times that where caches
+// are cold each time, and all there is of one or more if they went on looking.
 func TestIdleSleepersCostLittle(t *testing.T) {
 	eachFutex(t, func(t *testing.T, futex bool) {
 		b, p := far0(t, futex)
@@ -273,7 +274,7 @@ func TestIdleSleepersCostLittle(t *testing.T) {
 		<-wait.C
 		used := cpu(t) - before
 		t.Logf("%v of %v", used, slept)
-		if used > slept/50 {
+		if used > slept/4 {
 			t.Errorf("20 idle sleepers used %v of a CPU in %v", used, slept)
 		}
 		cancel()
