@@ -66,10 +66,17 @@ func Ended(pid int, start uint64) bool {
 	}
 	_, rest, ok := cutLast(b, ')')
 	if fields := bytes.Fields(rest); ok && len(fields) > 0 && (fields[0][0] == 'Z' || fields[0][0] == 'X') {
-		return true
+		return alone(pid)
 	}
 	now, err := StartTime(pid)
 	return err == nil && start != 0 && now != start
+}
+
+// alone says whether no thread of the process is left but its first one. The state
+// of a process is that of its first thread, which may end before the others.
+func alone(pid int) bool {
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	return err == nil && len(threads) <= 1 || errors.Is(err, os.ErrNotExist)
 }
 
 func cutLast(b []byte, sep byte) (before, after []byte, ok bool) {
