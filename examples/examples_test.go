@@ -17,6 +17,7 @@ func TestExamplesRun(t *testing.T) {
 		"ioqueue":  "helloworld\n",
 		"typed":    "{X:1.5 Y:2 Heading:0.25}\n",
 		"calls":    "[{X:3 Y:4}]\n",
+		"replies":  "40\n41\n42\n",
 		"journal":  `32768 journal {"time":"","level":"INFO","msg":"gripper closed","force":4.2,"part":"A-17"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
