@@ -166,6 +166,10 @@ var messages = []measurement{
 		about: "the same where both sleep at once, threads free to move",
 		run:   calling(callings{service: "calls-parked", count: 10_000, wait: parking, us: true})},
 
+	{name: "calls/replies", unit: "M/s", polls: true,
+		about: "replies of 64 bytes to one request, a window of 16, both poll",
+		run:   replyFlow("calls-replies", 500_000)},
+
 	{name: "allocs/64B", unit: "allocs", target: target{ask: true, limit: 0.001, value: true},
 		about: "allocations per message of either side: Send, Receive, Release of 64 bytes",
 		run:   allocations(pings{topic: "alloc", size: 64, count: 20_000})},
