@@ -1,5 +1,5 @@
 # Building, `make demo` and `make lint` need only Go.
-# `make test` also needs gcc, spin and qemu-user, which `make setup` gets.
+# `make test` also needs gcc, spin, QEMU and a kernel image, which `make setup` gets.
 
 BIN        := bin/ringbus
 DEMO_FLAGS ?=
@@ -21,7 +21,7 @@ demo: build ## one publisher, three subscribers, two kills, and proof that nothi
 	$(BIN) demo $(DEMO_FLAGS)
 
 .PHONY: setup
-setup: ## get what the tests need: gcc, spin, qemu-user, Go modules
+setup: ## get what the tests need: gcc, spin, QEMU, a kernel image, Go modules
 	scripts/setup.sh
 
 .PHONY: test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Go: gcc with the C library's headers (the race
-# detector), spin (the models) and qemu-user (arm64 on other machines). Installs Debian packages when run as root;
-# otherwise says what is missing. Building and `make demo` need none of it.
+# detector), spin (the models), qemu-user (arm64 on other machines), QEMU and a kernel
+# image (guests). Installs Debian packages when run as root; otherwise says what is missing. Building and `make demo` need none of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ command -v gcc >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 command -v spin >/dev/null || missing+=(spin)
 [ "$(uname -m)" = aarch64 ] || command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+[ "$(uname -m)" != x86_64 ] || command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
 
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then
@@ -30,3 +31,4 @@ command -v go >/dev/null || {
 	exit 1
 }
 go mod download
+scripts/kernel.sh

@@ -46,11 +46,11 @@ gotest() {
 }
 
 # rest runs all packages but internal/lint, which looks at the text and not at
-# what runs, and internal/mutation, which builds its own; they need not run once
-# for each kind of build.
+# what runs, internal/mutation, which builds its own, and internal/guests, which boots
+# guests; they need not run once for each kind of build.
 rest() {
 	local packages
-	packages=$(go list ./... | grep -vE '/internal/(lint|mutation)$') || return 1
+	packages=$(go list ./... | grep -vE '/internal/(lint|mutation|guests)$') || return 1
 	# shellcheck disable=SC2086 # one argument for each package
 	gotest "$@" $packages
 }
@@ -79,6 +79,15 @@ emulated() {
 	CGO_ENABLED=0 GOARCH=arm64 gotest "${run[@]}" -short ./internal/mem ./internal/ring/virtq
 }
 
+# guests boots virtual machines, whose program must be linked statically.
+guests() {
+	if [ "$(uname -m)" != x86_64 ]; then
+		echo "guests are tested on x86-64 only"
+		return 0
+	fi
+	CGO_ENABLED=0 gotest -tags=invariants ./internal/guests
+}
+
 if ! go build -buildvcs=false -o "$temp/gotest" ./scripts/gotest; then
 	echo "0 1 0" >.cache/counts
 	exit 1
@@ -88,6 +97,7 @@ step "tests" rest -vet=off
 step "tests with invariants, crash points and the kill harness" rest -vet=off -tags=invariants
 step "tests under the race detector, rings on the heap" rest -race
 step "mutations: each ordering edge broken in turn" gotest ./internal/mutation
+step "a host and two booted guests on one bus" guests
 step "gRPC over streams, a module of its own" counted env -C stream/grpctest go test -count=1 -timeout 5m ./...
 step "models" counted models
 step "fuzzing, ${FUZZ_SECONDS:-5} s for each target" scripts/fuzz.sh "${FUZZ_SECONDS:-5}"

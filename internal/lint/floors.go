@@ -60,6 +60,7 @@ var Rooms = []Room{
 	{Dir: "examples", Floor: 10},
 	{Dir: "bench", Floor: 10, Deps: true},
 	{Dir: "scripts", Floor: 10, Syscall: true},
+	{Dir: "internal/guests", Floor: 10, TestOnly: true, Syscall: true, Deps: true},
 	{Dir: "internal/mutation", Floor: 10, TestOnly: true},
 	{Dir: "internal/shmtest", Floor: 10, TestOnly: true, Syscall: true, Deps: true},
 }

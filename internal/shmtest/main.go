@@ -26,6 +26,11 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 	if name, ok := os.LookupEnv(roleVar); ok {
 		os.Exit(runRole(name, roles))
 	}
+	os.Exit(Run(m))
+}
+
+// Run is Main without roles that returns the exit status.
+func Run(m *testing.M) int {
 	if r, w, err := os.Pipe(); err == nil { // has Go open its own poller
 		_, _ = r.Close(), w.Close()
 	}
@@ -37,7 +42,7 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	return code
 }
 
 func runRole(name string, roles map[string]func([]string) error) int {
