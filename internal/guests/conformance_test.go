@@ -12,7 +12,7 @@ import (
 
 // house is a bus with a process of the host and two guests on it.
 type house struct {
-	host, other, a, b *place
+	host, a, b *place
 }
 
 // pair is two places that play with each other.

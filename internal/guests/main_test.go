@@ -21,6 +21,9 @@ const asAgent = "RINGBUS_TEST_AGENT"
 // What the tests boot; the binary of the guests is this one, linked statically.
 var program, kernel string
 
+// leave are directories to be removed in the end.
+var leave []string
+
 func TestMain(m *testing.M) {
 	if vm.IsInit() {
 		vm.Init()
@@ -37,9 +40,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := 1
-	defer func() { os.RemoveAll(dir); os.Exit(code) }()
-	code = shmtest.Run(m)
+	leave = append(leave, dir)
+	code := shmtest.Run(m)
+	for _, dir := range leave {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
 // prepare finds the kernel and makes the program.

@@ -112,6 +112,7 @@ func queueExecute(p *player) (string, error) {
 		return "", err
 	}
 	defer q.Close()
+	p.say("executing")
 	done := 0
 	for r, err := range q.Ops(p.ctx) {
 		if err != nil {
