@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -43,6 +44,7 @@ type player struct {
 	ctx  context.Context
 	node *ringbus.Node
 	say  func(string)
+	bell bell
 }
 
 // agent plays the parties that it is asked for, on one node, until its input ends.
@@ -53,6 +55,10 @@ func agent(bus string) error {
 	}
 	name := os.Getenv("RINGBUS_TEST_NAME")
 	node, err := ringbus.Open(bus, &ringbus.Options{Name: name, MustExist: true})
+	if err != nil {
+		return fmt.Errorf("on %s: %w", host, err)
+	}
+	bell, err := attached(node, bus)
 	if err != nil {
 		return fmt.Errorf("on %s: %w", host, err)
 	}
@@ -73,7 +79,7 @@ func agent(bus string) error {
 		playing.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			p := &player{request: r, ctx: ctx, node: node, say: func(s string) { send(reply{ID: r.ID, Said: s}) }}
+			p := &player{request: r, ctx: ctx, node: node, bell: bell, say: func(s string) { send(reply{ID: r.ID, Said: s}) }}
 			out, err := play(p)
 			rep := reply{ID: r.ID, Out: out}
 			if err != nil {
@@ -83,7 +89,10 @@ func agent(bus string) error {
 		})
 	}
 	playing.Wait()
-	return node.Close()
+	if bell != nil {
+		err = bell.Close()
+	}
+	return errors.Join(err, node.Close())
 }
 
 func play(p *player) (string, error) {

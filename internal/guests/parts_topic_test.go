@@ -26,6 +26,7 @@ var parts = map[string]part{
 	"queue.execute": queueExecute, "queue.submit": queueSubmit,
 	"calls.serve": callsServe, "calls.call": callsCall,
 	"bus.garble": busGarble,
+	"bell.ping":  bellPing, "bell.pong": bellPong, "bell.heard": bellHeard, "bell.hold": bellHold,
 }
 
 // sizes are those of messages: one line, inline, just beyond, pages.
