@@ -213,12 +213,14 @@ proctype Writer(byte me; byte msgs)
 #ifdef ECHO
 		if                                                            /* each as it likes */
 		:: skip;
-#ifndef M_NOECHOOPEN
-			es = 0;                                               /* P2a */
+#ifndef M_ECHOLATE
+			es = w;                                               /* P2a */
 #endif
 			e1 = me + w;                                          /* P2b */
 			e2 = me + w;
-			es = w                                                /* P2c */
+#ifdef M_ECHOLATE
+			es = w
+#endif
 		:: skip
 		fi;
 #endif

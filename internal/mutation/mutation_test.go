@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 // all are the rings' mutants.
 var all = map[ring][]mutant{
-	fanout: fanoutMutants, multilog: multilogMutants, virtq: virtqMutants, mpsc: mpscMutants, calls: callsMutants,
+	fanout: fanoutMutants, cells: cellsMutants, multilog: multilogMutants, virtq: virtqMutants, mpsc: mpscMutants, calls: callsMutants,
 }
 
 // TestMutants breaks the rings in one place after the other. As none of its

@@ -19,6 +19,7 @@ const simulated = "internal/simulated/atomic"
 const (
 	fanout   ring = "internal/ring/fanout"
 	multilog ring = "internal/ring/multilog"
+	cells    ring = "internal/ring/cells"
 	mpsc     ring = "internal/ring/mpsc"
 	virtq    ring = "internal/ring/virtq"
 	calls    ring = "internal/ring/calls"

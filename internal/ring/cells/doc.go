@@ -32,7 +32,7 @@
 // # Edges
 //
 //	publish     payload and headers, then pub (Tx.publish)    pub, then headers and payload (Rx.Poll, Shared.Poll)
-//	echo        stamp 0, words, stamp, pub (Tx.repeat)        pub, stamp, words, stamp (Rx.listen)
+//	echo        stamp, words, pub (Tx.repeat)                 pub, stamp, words, stamp (Rx.listen)
 //	free        payload reads, then cursor or FIN             cursors and rdone (Tx.least), then payload
 //	join        low, then cursors (Tx.refresh)                cursor, then low (Rx.join, makeGroup)
 //	lap         low, then payload (Tx.refresh)                payload, own cursor, then low (Rx.pollLapped)

@@ -21,7 +21,7 @@ const (
 	echoSecond = echoData + echoFirst/8 // the next line
 	echoWords  = echoSecond + mem.Line/8
 
-	echoThere = 1 << 8 // in the stamp: position 44 bits, length 8; 0: nothing, or being written
+	echoThere = 1 << 8 // in the stamp: position 44 bits, length 8; 0: nothing
 )
 
 func packEcho(pos uint64, length int) uint64 { return pos<<20 | echoThere | uint64(length) }
@@ -34,10 +34,11 @@ func (x *Tx) aheadEcho(length int) {
 	}
 }
 
-// repeat is P2a to P2c: it writes the echo of message b at head.
+// repeat is P2a and P2b: it writes the echo of message b at head. The stamp comes
+// first: who reads the message before finds out, and nobody reads this one yet.
 func (x *Tx) repeat(b []byte) {
 	e := x.ring.echo
-	mem.StoreRelease(&e[echoStamp], 0) // P2a: who reads the one before finds out
+	mem.StoreRelease(&e[echoStamp], packEcho(x.head, len(b))) // P2a
 	invariant.Point("cells.P2a")
 	first := b
 	if len(b) > echoFirst {
@@ -47,9 +48,8 @@ func (x *Tx) repeat(b []byte) {
 	if len(first) > 0 {
 		mem.CopyIn(e[echoData:], first)
 	}
-	mem.StoreRelease(&e[echoNumber], x.number)
+	mem.StoreRelease(&e[echoNumber], x.number) // P2b
 	invariant.Point("cells.P2b")
-	mem.StoreRelease(&e[echoStamp], packEcho(x.head, len(b))) // P2c
 }
 
 // listen is B1e: it reads message n, which is published, from the echo, if that
@@ -68,7 +68,7 @@ func (x *Rx) listen(rec *Record, n, to uint64) bool {
 	}
 	mem.CopyOut(x.small[:min(length, echoFirst)], e[echoData:echoSecond])
 	invariant.Point("cells.B1e")
-	// edge: echo (this load, after the copy | stamp 0, then the words)
+	// edge: echo (this load, after the copy | stamp, then the words)
 	if e[echoStamp].Load() != stamp || k > to-n {
 		return false
 	}

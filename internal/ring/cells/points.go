@@ -12,5 +12,5 @@ var _ = invariant.Declare(
 	"cells.M1", "cells.M2", "cells.M2a", "cells.M3", "cells.M4", "cells.M5", "cells.M6",
 	"cells.C3", "cells.C4", "cells.C6", "cells.C8", "cells.F1", "cells.F3",
 	"cells.A1", "cells.N1", "cells.N2", "cells.N3", "cells.N4", "cells.N5",
-	"cells.V2", "cells.V3", "cells.V3a", "cells.V3b", "cells.V4", "cells.V5a", "cells.V5b", "cells.V5", "cells.V6",
+	"cells.V2", "cells.V3", "cells.V3a", "cells.V3b", "cells.V4", "cells.V4a", "cells.V5a", "cells.V5b", "cells.V5", "cells.V6",
 )

@@ -13,10 +13,7 @@ import (
 // could write into with plain stores is never given to others then.
 func (r *Ring) Recover(owner uint32, evicted bool, ring func(wake.Bell)) {
 	r.dropRights(owner, evicted)
-	if m := r.maker.Load(); uint32(m)&ownerMask == owner {
-		r.maker.CompareAndSwap(m, m&^ownerMask) // V4
-		invariant.Point("cells.V4")
-	}
+	r.dropMaker(owner, evicted)
 	for i := range MaxSlots {
 		c := claim(r.claims[i].Load())
 		if c.state() != claimHeld || c.owner() != owner {
@@ -75,13 +72,28 @@ func (r *Ring) expel(i int, c claim) {
 	case ModeHold:
 		r.gone.Or(GoneDead)
 	}
-	// First the cursor, by which a zombie knows that it is not protected.
-	if w := cursor(r.cursors[i].Load()); w.gen() == c.gen() && w.state() != curOut {
-		r.cursors[i].CompareAndSwap(uint64(w), uint64(packCursor(curOut, w.gen(), 0))) // V5b
-		invariant.Point("cells.V5b")
+	if !r.putOut(i, c) {
+		return // the next who recovers
 	}
 	r.claims[i].CompareAndSwap(uint64(c), uint64(packClaim(claimFree, 0, 0, 0, c.gen(), 0))) // V5
 	invariant.Point("cells.V5")
+}
+
+// putOut is V5b: the cursor goes before the claim does, so that a zombie knows
+// that it is not protected. It may be about to store its first one, which fails
+// then, or be moving it just now; not for ever, unless it is out for that.
+func (r *Ring) putOut(i int, c claim) bool {
+	for range 1 << 16 {
+		w := cursor(r.cursors[i].Load())
+		if w.gen() == c.gen() && w.state() == curOut || (w.gen()-c.gen()-1)&genMask < genMask/2 {
+			return true // another one did it, and the slot may have its next owner
+		}
+		if r.cursors[i].CompareAndSwap(uint64(w), uint64(packCursor(curOut, c.gen(), 0))) { // V5b
+			invariant.Point("cells.V5b")
+			return true
+		}
+	}
+	return false
 }
 
 // handBack is V3: what owner has claimed is to be claimed again.
@@ -95,6 +107,31 @@ func (r *Ring) handBack(v *groupView, owner uint32) (n int) {
 		}
 	}
 	return n
+}
+
+// dropMaker frees the maker's word. First its counter grows, so that a zombie that
+// has just claimed a group's entry finds out; one that has found nothing is seen
+// to be making, or has made the group, before another node may make one of that
+// name.
+func (r *Ring) dropMaker(owner uint32, evicted bool) {
+	for range patience {
+		m := r.maker.Load()
+		if uint32(m)&ownerMask != owner {
+			return
+		}
+		next := m + 1<<20
+		if !r.maker.CompareAndSwap(m, next) { // V4a
+			continue
+		}
+		invariant.Point("cells.V4a")
+		for i := range r.groups {
+			r.dropMaking(&r.groups[i], owner, evicted)
+		}
+		if r.maker.CompareAndSwap(next, next&^ownerMask) { // V4
+			invariant.Point("cells.V4")
+			return
+		}
+	}
 }
 
 // dropMaking frees the group that owner was making, or retires it.

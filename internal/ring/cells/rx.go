@@ -81,7 +81,7 @@ func OpenRx(s *Slot, oldest bool) (*Rx, error) {
 		cur: cursor(s.ring.cursors[s.index].Load()), lazy: s.ring.cells / 4,
 	}
 	x.join(oldest, false)
-	if !s.Held() {
+	if !s.Held() || x.expelled() {
 		return nil, ErrFenced
 	}
 	return x, nil
@@ -107,6 +107,9 @@ func (x *Rx) join(oldest, back bool) {
 			}
 		}
 		invariant.Point("cells.J1")
+		if x.expelled() {
+			return
+		}
 		next := packCursor(state, x.slot.word.gen(), at)
 		// J2, edge: join (this CAS, then low | low, then cursors)
 		if !r.cursors[x.slot.index].CompareAndSwap(uint64(x.cur), uint64(next)) {
@@ -142,6 +145,10 @@ func (x *Rx) following(w uint64) (uint64, bool) {
 	}
 	return n &^ numberPad, true
 }
+
+// expelled reports whether the cursor, as far as we know, was put out by who took
+// the slot from us.
+func (x *Rx) expelled() bool { return x.cur.gen() == x.slot.word.gen() && x.cur.state() == curOut }
 
 // Err says what Poll found corrupt.
 func (x *Rx) Err() error { return x.err }
@@ -285,7 +292,7 @@ func (x *Rx) Rejoin() {
 		return
 	}
 	x.join(true, true)
-	x.err, x.out = nil, false
+	x.err, x.out = nil, x.expelled()
 }
 
 // stray says that what was read is no message: the writer went on without us,

@@ -357,3 +357,10 @@ func (p *Party) MayStay(yes bool) {
 		p.Idle = func() error { return nil }
 	}
 }
+
+// GiveWay lets others go on first: p only looks again and again.
+func (p *Party) GiveWay() {
+	p.X.lowest--
+	p.prio = p.X.lowest
+	p.X.Point("idle")
+}

@@ -1,5 +1,0 @@
-//go:build race
-
-package cells
-
-const raceEnabled = true
