@@ -127,7 +127,7 @@ func (r *Ring) makeGroup(owner uint32, name string, oldest bool, bell func(wake.
 		var b [MaxName]byte
 		copy(b[:], name)
 		mem.CopyIn(v.name, b[:])
-		r.place(v, oldest)
+		r.place(v, making.gen()<<posBits, oldest)
 		older := packClaimed(v.rdone.Load()-r.cells, stFin, 0)
 		for k := range v.claims { // it may begin before what a former group has finished
 			v.claims[k].Store(uint64(older))
@@ -140,16 +140,17 @@ func (r *Ring) makeGroup(owner uint32, name string, oldest bool, bell func(wake.
 	return ErrNoGroup
 }
 
-// place finds where a new group begins, as Rx.join does.
-func (r *Ring) place(v *groupView, oldest bool) {
+// place finds where a new group begins, as Rx.join does. tag is its generation,
+// above the position.
+func (r *Ring) place(v *groupView, tag uint64, oldest bool) {
 	for range patience { // twice, unless low is garbage: the writer sees the first rdone
 		at := r.Published()
 		if low := nearest(r.low.Load(), at); oldest && at-low <= r.cells {
 			at = low
 		}
-		v.rclaim.Store(at & posMask)
+		v.rclaim.Store(tag | at&posMask)
 		// edge: join (this store, then low | low, then rdone)
-		v.rdone.Store(at & posMask)
+		v.rdone.Store(tag | at&posMask)
 		invariant.Point("cells.M2a")
 		if int64(nearest(r.low.Load(), at)-at) <= 0 {
 			return

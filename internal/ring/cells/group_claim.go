@@ -32,6 +32,10 @@ func (x *Shared) Poll(rec *Record) Status {
 	return Empty
 }
 
+// passed is the position word of a group k cells on, of the same generation: who
+// is late by a whole group changes nothing.
+func passed(p, k uint64) uint64 { return p&^posMask | (p+k)&posMask }
+
 // claim is C3 and C4 at position p. It is not done if p was passed meanwhile, or
 // is no message.
 func (x *Shared) claim(rec *Record, p, to uint64) (Status, bool) {
@@ -59,7 +63,7 @@ func (x *Shared) claim(rec *Record, p, to uint64) (Status, bool) {
 			return 0, false
 		}
 		invariant.Point("cells.C3")
-		v.rclaim.CompareAndSwap(p, (p+k)&posMask) // C4
+		v.rclaim.CompareAndSwap(p, passed(p, k)) // C4
 		invariant.Point("cells.C4")
 		if pad {
 			r.sweep(v, x.bell)
@@ -68,7 +72,7 @@ func (x *Shared) claim(rec *Record, p, to uint64) (Status, bool) {
 		return x.got(rec, p, length, k, n, mine), true
 	}
 	// It is claimed, and rclaim is behind. If rclaim is still p, k is right.
-	v.rclaim.CompareAndSwap(p, (p+k)&posMask) // C4
+	v.rclaim.CompareAndSwap(p, passed(p, k)) // C4
 	invariant.Point("cells.C4")
 	return 0, false
 }
@@ -164,10 +168,10 @@ func (r *Ring) sweep(v *groupView, ring func(wake.Bell)) {
 			continue
 		}
 		if v.rclaim.Load() == d { // a pad is finished by whoever claims it, maybe before C4
-			v.rclaim.CompareAndSwap(d, (d+k)&posMask)
+			v.rclaim.CompareAndSwap(d, passed(d, k))
 			invariant.Point("cells.C4")
 		}
-		if v.rdone.CompareAndSwap(d, (d+k)&posMask) { // C8: if rdone is still d, k is right
+		if v.rdone.CompareAndSwap(d, passed(d, k)) { // C8: if rdone is still d, k is right
 			invariant.Point("cells.C8")
 			moved = true
 		}
@@ -183,7 +187,7 @@ func (r *Ring) sweep(v *groupView, ring func(wake.Bell)) {
 
 // Pending reports whether the next Poll may find something: a glance.
 func (x *Shared) Pending() bool {
-	return x.view.rclaim.Load() != x.ring.Published() || x.view.returned.Load() != x.returned
+	return x.view.rclaim.Load()&posMask != x.ring.Published() || x.view.returned.Load() != x.returned
 }
 
 // Announce says that x will sleep. Look with Waiting after it, before the sleep.
