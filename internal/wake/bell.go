@@ -101,7 +101,6 @@ const (
 type backoff struct {
 	slept time.Duration
 	looks int
-	cpu   int64             // what the thread had used before the look that is measured
 	cost  time.Duration     // of a look
 	spec  *[2]atomic.Uint64 // the interval as the kernel wants it
 }
@@ -110,8 +109,22 @@ type backoff struct {
 func (b *backoff) wait(word *atomic.Uint32, seen uint32, d time.Duration) {
 	b.spec[0].Store(uint64(d / time.Second))
 	b.spec[1].Store(uint64(d % time.Second))
+	if b.looks%32 == 16 {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		before := sys.ThreadTime()
+		defer func() { b.learn(time.Duration(sys.ThreadTime() - before)) }()
+	}
 	sys.FutexWaitFor(mem.Addr(word), seen, mem.Addr64(&b.spec[0]))
 	runtime.KeepAlive(b.spec)
+}
+
+// learn takes note of what a look has cost, without believing in one that stands out.
+func (b *backoff) learn(c time.Duration) {
+	if b.cost == 0 {
+		b.cost = c
+	}
+	b.cost += (min(c, 4*b.cost) - b.cost) / 4
 }
 
 // next returns for how long to sleep, as one of some sleepers. A look may cost a
@@ -122,14 +135,6 @@ func (b *backoff) next(of int, doorbell bool) time.Duration {
 		return covered
 	}
 	b.looks++
-	switch b.looks % 32 {
-	case 16:
-		b.cpu = sys.ThreadTime()
-	case 17: // on another thread by chance: only what makes sense counts
-		if c := sys.ThreadTime() - b.cpu; c > 0 && c < int64(time.Millisecond) {
-			b.cost = time.Duration(c)
-		}
-	}
 	// What the thread uses is half of what a look costs: Go's runtime has a look, too.
 	limit := min(max(longest, 3*share*b.cost), tired) * time.Duration(max(of, 1))
 	d := min(max(shortest, b.slept/4), limit)
