@@ -242,12 +242,19 @@ func (x *Tx) EndAs(how int) {
 }
 
 // markEnd is E2: where nobody has the token and no writer is there, the stream
-// has ended at what is published.
+// has ended at what is published. Of a retired one it does not matter who is
+// there: they cannot write either.
 func (r *Ring) markEnd(state int) {
 	for range patience {
 		e := r.end.Load()
 		w := r.pub.Load()
-		if o := pubOwner(w); o != 0 && o != retired || r.writers() > 0 || e>>2 == pubPos(w) && e&3 != endNone {
+		o := pubOwner(w)
+		if o == retired {
+			state = EndDead
+		} else if o != 0 || r.writers() > 0 {
+			return
+		}
+		if e>>2 == pubPos(w) && e&3 != endNone {
 			return
 		}
 		if r.end.CompareAndSwap(e, packEnd(pubPos(w), state)) {
