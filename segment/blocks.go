@@ -97,7 +97,7 @@ func (s *Segment) freeEntry(i int, e entry, f *os.File) int {
 // punch gives the pages of blocks back to the file system. That it may fail
 // costs memory only: whoever takes the blocks next cleans them.
 func (s *Segment) punch(f *os.File, first, n int) {
-	if f != nil {
+	if f != nil && !s.resident() {
 		_, _ = sys.Punch(f, s.blockOff(first), int64(n)*int64(s.super.block))
 	}
 }
@@ -116,13 +116,16 @@ func (s *Segment) prepare(f *os.File, first int, n int64) error {
 		clear(s.b[off : off+size])
 		return nil
 	}
-	clean, err := sys.Punch(f, off, size)
-	if err != nil {
-		return err
+	clean, resident := false, s.resident()
+	if !resident {
+		var err error
+		if clean, err = sys.Punch(f, off, size); err != nil {
+			return err
+		}
 	}
 	// Looking first spares everybody the moment in which a vain attempt has
 	// taken all there is.
-	if free, err := sys.Free(f); err == nil && free < size {
+	if free, err := sys.Free(f); err == nil && free < size && !resident {
 		return &SpaceError{Path: s.path, In: inFileSystem, Need: size, Free: free}
 	}
 	if err := reserve(f, s.path, off, size); err != nil {

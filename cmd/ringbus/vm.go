@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -75,6 +76,10 @@ func (g *global) forGuests(doorbell string) (vm.Bus, error) {
 		return vm.Bus{}, err
 	}
 	bus := vm.Bus{Path: seg.Path(), Size: seg.Size(), Doorbell: doorbell}
+	// A guest that touches a page for which there is no memory dies of it.
+	if err := seg.Reside(); err != nil {
+		return bus, errors.Join(err, seg.Close())
+	}
 	return bus, seg.Close()
 }
 

@@ -123,6 +123,7 @@ type Stat struct {
 	UID, GID        uint32
 	Mode            uint32 // permission bits
 	Size            int64
+	Pages           int64 // bytes of storage that it has
 	Regular         bool
 	Dir             bool
 	Device          bool // a character device
@@ -131,7 +132,7 @@ type Stat struct {
 func stat(st *unix.Stat_t) Stat {
 	return Stat{
 		Dev: uint64(st.Dev), Ino: st.Ino, Nlink: uint64(st.Nlink),
-		UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777, Size: st.Size,
+		UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777, Size: st.Size, Pages: st.Blocks * 512,
 		Regular: st.Mode&unix.S_IFMT == unix.S_IFREG,
 		Dir:     st.Mode&unix.S_IFMT == unix.S_IFDIR,
 		Device:  st.Mode&unix.S_IFMT == unix.S_IFCHR,
