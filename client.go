@@ -296,8 +296,8 @@ func (c *Client) finish() error {
 		held += l.held()
 	}
 	c.mu.Unlock()
-	c.node.host.Remove(c)
 	c.giveBack()
+	c.node.host.Remove(c) // until then the node waits for us before it leaves
 	if held > 0 {
 		return &HeldError{c.name, "calls", held}
 	}

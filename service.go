@@ -190,8 +190,8 @@ func (v *Service) finish() error {
 	v.shut()
 	out := v.out
 	v.mu.Unlock()
-	v.node.host.Remove(v)
 	v.giveBack()
+	v.node.host.Remove(v) // until then the node waits for us before it leaves
 	if out > 0 {
 		return &HeldError{v.name, "requests", out}
 	}
