@@ -16,14 +16,22 @@ command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || {
 rm -rf .cache/guest
 mkdir -p .cache/guest
 cd .cache/guest
-[ "$(id -u)" != 0 ] || apt-cache depends linux-image-cloud-amd64 2>/dev/null | grep -q . || apt-get update -qq </dev/null
-for meta in linux-image-cloud-amd64 linux-image-virtual; do # Debian's, Ubuntu's
-	package=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-	[ -z "$package" ] || break
-done
-[ -n "$package" ] || { echo "kernel: apt knows none (apt-get update?): $other" >&2; exit 1; }
-echo "kernel: getting $package into .cache/guest"
-apt-get -qq download "$package" 2>apt.log </dev/null || { cat apt.log >&2; exit 1; }
+fetch() { # Debian's, or Ubuntu's
+	local meta package
+	for meta in linux-image-cloud-amd64 linux-image-virtual; do
+		package=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+		[ -z "$package" ] || break
+	done
+	[ -n "$package" ] || { echo "apt knows none (apt-get update?)" >apt.log; return 1; }
+	echo "kernel: getting $package into .cache/guest"
+	apt-get -qq download "$package" 2>apt.log </dev/null
+}
+# The lists of packages may be missing, or older than what there is.
+fetch || { [ "$(id -u)" = 0 ] && apt-get update -qq </dev/null && fetch; } || {
+	cat apt.log >&2
+	echo "kernel: $other" >&2
+	exit 1
+}
 dpkg-deb -x ./*.deb .
 rm -f ./*.deb apt.log
 touch complete
