@@ -247,8 +247,10 @@ func TestAnEvictedNodeIsToldAndHarmsNobody(t *testing.T) {
 	if all, _ := retiredIn(t, k.host, "full"); !slices.Equal(all, []segment.Owner{k.owner("heir")}) {
 		t.Errorf("entries of %v", all)
 	}
-	if _, retired := retiredIn(t, k.host, "full"); retired != 2 {
-		t.Errorf("%d entries are nobody's, want those of the reader and of the writer that slept", retired)
+	// The writer that slept is told that it is fenced, and may be faster than the
+	// one that buries it.
+	if _, retired := retiredIn(t, k.host, "full"); retired != 1 && retired != 2 {
+		t.Errorf("%d entries are nobody's, want that of the reader, and of the writer that slept unless it gave it up", retired)
 	}
 	if err := hr.Close(); err != nil {
 		t.Fatal(err)
