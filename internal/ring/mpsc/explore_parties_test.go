@@ -418,8 +418,8 @@ func (w *world) check() error {
 }
 
 func (w *world) checkLocal() error {
-	if w.l.tail.Load() != none || w.l.offer.Load() != 0 {
-		return errors.New("the queue is not empty, or on offer")
+	if w.l.tail.Load() != none || w.l.offer.Load() != 0 || w.l.own.Load() != 0 {
+		return errors.New("the queue is not empty, or on offer, or owned")
 	}
 	n := 0
 	for w.l.pop() != nil {

@@ -15,6 +15,11 @@ import (
 // that the queue stays owned while that op is at the device, and gives control
 // back by CAS of the temporary node to "empty".
 //
+// Whoever is at the device has own besides. While the queue is empty and nobody
+// has control, one alone takes own, carries out an op of its own that is in no
+// node, and gives own back by a store: one atomic exchange in all. What is queued
+// meanwhile is on offer, and it looks for that before it goes.
+//
 // Its nodes are on the heap, and everybody dies together: nothing names an
 // owner. Its methods may be called concurrently, those of its executor
 // (Take, Offer, Release) by the one that has control.
@@ -22,14 +27,17 @@ type Local struct {
 	tail atomic.Uint64 // the last node's index plus one; none; or temp
 	_    [mem.Line - 8]byte
 
+	own   atomic.Uint64 // 1: somebody is at the device: who has control, or one alone
+	offer atomic.Uint64 // 1: nobody has control, and the queue is not empty
+	_     [mem.Line - 16]byte
+
 	first    uint64        // the first node, as in tail; of whoever has control
 	tempLink atomic.Uint64 // the link of the temporary node
 	more     int
 	_        [mem.Line - 24]byte
 
-	offer atomic.Uint32 // 1: nobody has control, and the queue is not empty
-	park  atomic.Uint32 // 1: who has control sleeps over the empty queue
-	_     [mem.Line - 8]byte
+	park atomic.Uint32 // 1: who has control sleeps over the empty queue
+	_    [mem.Line - 4]byte
 
 	free  atomic.Uint64 // stack of free nodes: index plus one 32 bits, count 32
 	_     [mem.Line - 8]byte
@@ -160,10 +168,13 @@ func (l *Local) Submit(refs []Ref, able bool) Control {
 	if prev == none { // control, by the very swap
 		l.first = first
 		l.more = 0
-		if able {
+		if able && l.enter() {
 			return Gained
 		}
 		l.offer.Store(1)
+		if able { // one alone is at the device, and may look for the offer, or not any more
+			return l.Claim(false)
+		}
 		l.passOn() // to one that found the queue taken, and not yet on offer
 		return NoControl
 	}
@@ -183,37 +194,6 @@ func (l *Local) Submit(refs []Ref, able bool) Control {
 		poke(l.idle.ch)
 	}
 	return NoControl
-}
-
-// Claim is [Member.Claim]. Of an empty queue control is taken by the swap of the
-// temporary node for "empty".
-func (l *Local) Claim(empty bool) Control {
-	if l.offer.Load() == 1 && l.offer.CompareAndSwap(1, 0) {
-		invariant.Point("mpsc.S6")
-		return Gained
-	}
-	if empty && l.ClaimIdle() {
-		return Gained
-	}
-	return NoControl
-}
-
-// ClaimIdle is [Exec.ClaimIdle].
-func (l *Local) ClaimIdle() bool {
-	// While nobody has control of the empty queue, nobody uses the temporary
-	// node; only who gains by this swap may touch it. Its link is none.
-	if l.tail.Load() != none || !l.tail.CompareAndSwap(none, temp) {
-		return false
-	}
-	invariant.Point("mpsc.S6")
-	l.first = temp
-	l.more = 0
-	return true
-}
-
-// DropIdle is [Exec.DropIdle].
-func (l *Local) DropIdle() bool {
-	return l.tail.Load() == temp && l.tail.CompareAndSwap(temp, none)
 }
 
 // front makes first the first op, past the temporary node. It returns none if
@@ -319,69 +299,3 @@ func (l *Local) Start(_ Control, ops []Op) ([]Op, error) { return ops, nil }
 
 // Tidy is [Exec.Tidy]: there is nothing to do.
 func (l *Local) Tidy() error { return nil }
-
-// Release is [Exec.Release]: after it nothing of the queue is touched.
-func (l *Local) Release() (bool, error) {
-	if l.front() != none {
-		return false, nil
-	}
-	l.more = 0
-	if l.tail.CompareAndSwap(temp, none) {
-		invariant.Point("mpsc.X8")
-		return true, nil
-	}
-	l.first = linked(&l.tempLink)
-	return false, nil
-}
-
-// waits reports whether t's submitter waits for control.
-func (t *task) waits() bool {
-	return t.wait.Load()&waitAble != 0 && t.word.Load() == uint64(Submitted)
-}
-
-// Leave is [Exec.Leave].
-func (l *Local) Leave() error {
-	for {
-		if left, _ := l.Release(); left {
-			return nil
-		}
-		if l.front() != none {
-			l.offer.Store(1)
-			l.passOn()
-			return nil
-		}
-	}
-}
-
-// Offer is [Exec.Offer].
-func (l *Local) Offer() (left bool, err error) {
-	at := l.front()
-	if at == none {
-		return false, nil
-	}
-	var t *task
-	for ; at != none; at = l.link(at).Load() {
-		if n := l.node(at); n.waits() {
-			t = n
-			break
-		}
-	}
-	if t == nil && l.spare.waiting.Load() == 0 {
-		return false, nil
-	}
-	l.more = 0
-	l.offer.Store(1)
-	invariant.Point("mpsc.X9")
-	// edge: hand over (offer, then the word | cancelled, then offer)
-	if t != nil && t.waits() {
-		if t.wait.Load()&waitParked != 0 {
-			poke(t.wake)
-		}
-		return true, nil
-	}
-	if l.spare.waiting.Load() != 0 {
-		l.spare.ring()
-		return true, nil
-	}
-	return !l.offer.CompareAndSwap(1, 0), nil // it waits no more: take it back
-}

@@ -2,6 +2,7 @@ package mpsc
 
 import (
 	"context"
+	"time"
 
 	"github.com/ringbus/ringbus/internal/invariant"
 )
@@ -100,35 +101,51 @@ func (l *Local) Awake(r Ref, able bool) {
 	l.at(r).wait.Store(w)
 }
 
-// Offered is [Member.Offered].
-func (l *Local) Offered() bool { return l.offer.Load() == 1 }
+// Offered is [Member.Offered]: nobody is at the device either.
+func (l *Local) Offered() bool { return l.offer.Load() == 1 && l.own.Load() == 0 }
 
-// Sleep sleeps until r's owner is rung.
-func (l *Local) Sleep(ctx context.Context, r Ref) error {
+// Sleep sleeps until r's owner is rung, or a nap is over.
+func (l *Local) Sleep(ctx context.Context, r Ref) error { return l.sleep(ctx, l.at(r).wake) }
+
+// nap is how long one sleeps over an offer while one alone is at the device,
+// before it looks again: that one may look for the offer before its store of own
+// is visible, see DropIdle. The store takes nanoseconds, and who sleeps has
+// looked for longer; but nothing says how long it may take.
+const nap = time.Millisecond
+
+// sleep sleeps until ch has a token, or a nap is over.
+func (l *Local) sleep(ctx context.Context, ch <-chan struct{}) error {
+	var over <-chan time.Time
+	if l.offer.Load() == 1 {
+		t := time.NewTimer(nap)
+		defer t.Stop()
+		over = t.C
+	}
 	select {
-	case <-l.at(r).wake:
-		return nil
+	case <-ch:
+	case <-over:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return nil
 }
 
 // SleepSpace sleeps until alloc, which takes a free node, succeeds.
 func (l *Local) SleepSpace(ctx context.Context, alloc func() bool) error {
-	return l.space.sleep(ctx, alloc)
+	return l.space.sleep(ctx, l, alloc)
 }
 
 // SleepControl sleeps until claim, which takes control, succeeds.
 func (l *Local) SleepControl(ctx context.Context, claim func() bool) error {
 	defer l.passOn()
-	return l.spare.sleep(ctx, claim)
+	return l.spare.sleep(ctx, l, claim)
 }
 
 // SleepIdle sleeps until something is submitted, or over says that there is
 // nothing to wait for; for who has control.
 func (l *Local) SleepIdle(ctx context.Context, over func() bool) error {
 	defer l.park.Store(0)
-	return l.idle.sleep(ctx, func() bool {
+	return l.idle.sleep(ctx, l, func() bool {
 		l.park.Store(1) // edge: park (this swap, then the link | link, then park)
 		return l.front() != none || over()
 	})
@@ -144,7 +161,7 @@ func (l *Local) WakeAll() {
 	}
 }
 
-func (s *signal) sleep(ctx context.Context, ready func() bool) error {
+func (s *signal) sleep(ctx context.Context, l *Local, ready func() bool) error {
 	s.waiting.Add(1)
 	defer func() {
 		// There may be more, or the ring was for another one: it goes on.
@@ -153,10 +170,8 @@ func (s *signal) sleep(ctx context.Context, ready func() bool) error {
 		}
 	}()
 	for !ready() {
-		select {
-		case <-s.ch:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := l.sleep(ctx, s.ch); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -148,7 +148,7 @@ func (l local) wantSpace() func() bool {
 
 func (l local) wantControl() func() bool {
 	l.spare.waiting.Store(100)
-	return l.on(&l.spare, l.tail.Load() == none || l.offer.Load() == 1)
+	return l.on(&l.spare, l.tail.Load() == none && l.own.Load() == 0 || l.Local.Offered())
 }
 
 func (l local) settle() error  { return nil }
