@@ -34,6 +34,7 @@ type Code uint16
 // Queue is one end of a queue of ops for one device. Its methods may be called
 // concurrently. It ends with Close, or with its node.
 type Queue struct {
+	near   *mpsc.Local // the ring, if it is within this process
 	name   string
 	ring   ring
 	x      mpsc.Executor // the ring's, for who has control
@@ -137,15 +138,23 @@ func New(o *Options) *Queue {
 	q := newQueue("", opts)
 	q.max = int(^uint(0) >> 1)
 	q.now = func() int64 { return 0 }
-	q.ring = newLocal(q)
+	l := newLocal(q)
+	q.ring, q.near = l, l.Local
 	q.x = q.ring.executor()
 	return q
+}
+
+// lone is a request that has lines to itself: what one writes of it that is alone
+// is the first of them.
+type lone struct {
+	one [1]Request
+	_   [32]byte // to 128, whose multiples the allocator hands out
 }
 
 func newQueue(name string, opts Options) *Queue {
 	q := &Queue{
 		name: name, opts: opts, policy: policy(opts.Wait), mine: make([]atomic.Uint64, opts.Depth),
-		ops: make([]mpsc.Op, 0, opts.Batch), reqs: make([]Request, 0, opts.Batch), own: make([]Request, 1),
+		ops: make([]mpsc.Op, 0, opts.Batch), reqs: make([]Request, 0, opts.Batch), own: new(lone).one[:],
 	}
 	q.carry, q.ends = q.execute, q.closed.Load
 	return q
