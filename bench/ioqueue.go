@@ -78,20 +78,34 @@ func byQueue(d time.Duration) (func(), func()) {
 	return func() { _, _ = q.Do(background, ioqueue.Op{}, dev) }, func() { _ = q.Close() }
 }
 
+// byMutex is a mutex around the very device that the queue has.
 func byMutex(d time.Duration) (func(), func()) {
 	var mu sync.Mutex
+	dev, op := slow(d), make([]ioqueue.Request, 1)
 	return func() {
 		mu.Lock()
-		burn(d)
+		op[0] = ioqueue.Request{}
+		dev.Execute(op)
 		mu.Unlock()
+	}, func() {}
+}
+
+// byDevice is the device and nothing else, for one goroutine: its own limit.
+func byDevice(d time.Duration) (func(), func()) {
+	dev, op := slow(d), make([]ioqueue.Request, 1)
+	return func() {
+		op[0] = ioqueue.Request{}
+		dev.Execute(op)
 	}, func() {}
 }
 
 func byChannel(d time.Duration) (func(), func()) {
 	ops := make(chan chan struct{}, 64)
+	dev, op := slow(d), make([]ioqueue.Request, 1)
 	go func() {
 		for done := range ops {
-			burn(d)
+			op[0] = ioqueue.Request{}
+			dev.Execute(op)
 			done <- struct{}{}
 		}
 	}()
