@@ -251,6 +251,15 @@ full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_NOTAKEBACK
 full-mutant DEATHS=0 NS=3 P=3 CANCELS=1 M_LEAVEALONE
 full DEATHS=1
 full DEATHS=1 REPEAT=1
+model mpsc_own.pml
+# within one process: one at a time is at the device, and the store without a barrier that gives it back
+good OPS=2
+good OPS=2 QUOTA
+good N=3
+mutant M_NOOWN
+mutant M_NONAP
+mutant M_NOWAKE
+full N=3 QUOTA
 model cells.pml
 # the token, room, takeover from the dead; join; shared claims; loss of the lapped
 good ONEW BCAST NOGROUP LATE N=4 MSGS=4
