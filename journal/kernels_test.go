@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func newTwo(t *testing.T) *two {
 	t.Helper()
 	b := mem.Alloc(busSize)
 	of := func(id uint64) *segment.Segment {
-		s, err := segment.FromBytes(b, &segment.Options{Kernel: id, SuspectAfter: 20 * time.Millisecond})
+		s, err := segment.FromBytes(b, &segment.Options{Kernel: id, SuspectAfter: 100 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +156,8 @@ func TestARecordOfASuspectIsSteppedOver(t *testing.T) {
 					t.Errorf("late commit: %v", err)
 				}
 				write(t, g, "on time")
-				if got := <-read; got != "on time 0" {
+				// It may be slow once more, and make another hole.
+				if got := <-read; !strings.HasPrefix(got, "on time ") {
 					t.Error(got)
 				}
 				if err := r.Close(); err != nil {
