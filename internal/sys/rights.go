@@ -72,6 +72,9 @@ func IsTooManyInFlight(err error) bool { return errors.Is(err, unix.ETOOMANYREFS
 // IsNobodyThere says whether connecting failed because nobody listens.
 func IsNobodyThere(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
 
+// IsReset says whether the other end of a connection has gone in the middle.
+func IsReset(err error) bool { return errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) }
+
 // IsTooManyFiles says whether no descriptor was left.
 func IsTooManyFiles(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)

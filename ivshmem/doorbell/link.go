@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"sync"
@@ -74,9 +75,10 @@ func Attach(node Node, path string) (*Link, error) {
 	return l, nil
 }
 
-// absentServer says whether err means that no server is there now.
+// absentServer says whether err means that no server is there now, or that it
+// went, or sent us away, while we were connecting.
 func absentServer(err error) bool {
-	return sys.IsNobodyThere(err) || errors.Is(err, fs.ErrNotExist)
+	return sys.IsNobodyThere(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) || sys.IsReset(err)
 }
 
 // dial connects, and checks that the server's memory is our bus.

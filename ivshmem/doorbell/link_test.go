@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -141,6 +142,34 @@ func exchange(t *testing.T, name string, a, b *ringbus.Node) {
 	if err := <-echoed; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A server that dies while we connect is one that is not there: the link goes on
+// looking.
+func TestLinkOutlivesAServerThatDiesWhileItConnects(t *testing.T) {
+	s := openBus(t, shmtest.Dir(t), 0)
+	dying, err := net.Listen("unix", SocketOf(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := dying.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	_, l := attach(t, s)
+	if l.Up() {
+		t.Error("connected to a server that hung up")
+	}
+	if err := dying.Close(); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, SocketOf(s), s.File(), Options{})
+	until(t, "the link is up", l.Up)
 }
 
 func TestServerOfAnotherBusIsRefused(t *testing.T) {
