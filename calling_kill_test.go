@@ -25,7 +25,7 @@ import (
 
 func init() {
 	for name, f := range map[string]func(v *victim) error{
-		"caller": (*victim).calls, "server": (*victim).serves, "gravedigger of calls": (*victim).buries,
+		"caller": (*victim).calls, "server": (*victim).serves, "gravedigger of calls": (*victim).recover,
 		"corpse of calls": (*victim).lies,
 	} {
 		roles[name] = func(args []string) error { return runVictim(args, f) }
@@ -124,18 +124,6 @@ func (v *victim) serves() error {
 		if err := errors.Join(echo(v.ctx, s, 30), s.Close()); err != nil {
 			return err
 		}
-	}
-	return end()
-}
-
-// buries recovers who is dead.
-func (v *victim) buries() error {
-	node, end, err := joinAs(v.dir, "victim", 0)
-	if err != nil {
-		return err
-	}
-	if _, err := node.Recover(); err != nil {
-		return err
 	}
 	return end()
 }

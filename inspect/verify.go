@@ -20,9 +20,9 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
-// Verify checks every invariant of the segment and of all topics, journals
-// and IO queues in it, and returns what is wrong. On a bus in use, only what stays wrong for
-// three looks is reported.
+// Verify checks every invariant of the segment and of all that is in it: topics,
+// journals, IO queues, streams and services. It returns what is wrong; on a bus in
+// use only what stays wrong for three looks.
 func Verify(seg *segment.Segment) []Problem {
 	var out []Problem
 	for _, p := range seg.Verify() {

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/inspect"
 	"github.com/ringbus/ringbus/ioqueue"
 	"github.com/ringbus/ringbus/segment"
@@ -30,7 +27,7 @@ func newIOInfo(g *global) *cobra.Command {
 			}
 			q, ok := bus.Queue(args[0])
 			if !ok {
-				return fmt.Errorf("there is no IO queue %q on bus %q: \"ringbus ls\" lists those that are there", args[0], g.bus)
+				return g.noQueue(args[0])
 			}
 			if g.json {
 				return printJSON(q)
@@ -94,24 +91,15 @@ func round(ns int64) time.Duration {
 }
 
 func newIORm(g *global) *cobra.Command {
-	return &cobra.Command{
+	c := newRmOf(g, &cobra.Command{
 		Use:     "rm NAME",
 		Short:   "Remove an IO queue that nobody has open",
 		Example: `  ringbus io rm disk`,
-		Args:    oneQueue,
-		RunE: func(_ *cobra.Command, args []string) error {
-			node, err := ringbus.Open(g.bus, &ringbus.Options{Name: g.name, Dir: g.dir, Mode: g.fileMode(), MustExist: true})
-			if err != nil {
-				return missing(g.bus, err)
-			}
-			err = ioqueue.Remove(node, args[0])
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				err = fmt.Errorf("there is no IO queue %q on bus %q: \"ringbus ls\" lists those that are there", args[0], g.bus)
-			case errors.Is(err, segment.ErrInUse):
-				err = fmt.Errorf("%w; end that program first", err)
-			}
-			return errors.Join(err, node.Close())
-		},
-	}
+	}, "queues", ioqueue.Remove, func(name string, _ error) error { return g.noQueue(name) })
+	c.Args = oneQueue
+	return c
+}
+
+func (g *global) noQueue(name string) error {
+	return fmt.Errorf("there is no IO queue %q on bus %q: \"ringbus ls\" lists those that are there", name, g.bus)
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringbus/ringbus"
 	"github.com/ringbus/ringbus/segment"
 )
 
@@ -87,26 +89,59 @@ func (g *global) removeTopics(names []string) ([]string, error) {
 	if err != nil {
 		return done, err
 	}
+	done, err = g.removeEach(names, (*ringbus.Node).Remove, func(name string, _ error) error { return g.noTopic(bus, name) })
+	for _, name := range done {
+		if _, ok := bus.Journal(name); ok {
+			fmt.Fprintf(os.Stderr, "ringbus: the journal %q stays: \"ringbus journal rm\" removes it\n", name)
+		}
+	}
+	return done, err
+}
+
+// newRmOf makes c the verb that removes what it is given the names of, of the
+// kind that what says, and that removes one by remove; absent says what to do
+// about one that is not there.
+func newRmOf(g *global, c *cobra.Command, what string, remove func(*ringbus.Node, string) error, absent func(string, error) error) *cobra.Command {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return misused(c, "say which %s", what)
+		}
+		for _, a := range args {
+			if err := segment.CheckName(a); err != nil {
+				return misused(c, "%s: %w", strings.TrimSuffix(what, "s"), err)
+			}
+		}
+		return nil
+	}
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		done, err := g.removeEach(args, remove, absent)
+		if g.json {
+			return errors.Join(err, printJSON(map[string][]string{what: done}))
+		}
+		return err
+	}
+	return c
+}
+
+// removeEach removes what can be removed, and says what that was.
+func (g *global) removeEach(names []string, remove func(*ringbus.Node, string) error, absent func(string, error) error) (done []string, err error) {
+	done = []string{}
 	node, err := g.join()
 	if err != nil {
 		return done, err
 	}
 	var errs []error
 	for _, name := range names {
-		err := node.Remove(name)
+		err := remove(node, name)
 		switch {
+		case err == nil:
+			done = append(done, name)
 		case errors.Is(err, fs.ErrNotExist):
-			err = g.noTopic(bus, name)
+			errs = append(errs, absent(name, err))
 		case errors.Is(err, segment.ErrInUse):
-			err = fmt.Errorf("%w; end that program first", err)
-		}
-		if err != nil {
+			errs = append(errs, fmt.Errorf("%w; end that program first", err))
+		default:
 			errs = append(errs, err)
-			continue
-		}
-		done = append(done, name)
-		if _, ok := bus.Journal(name); ok {
-			fmt.Fprintf(os.Stderr, "ringbus: the journal %q stays: \"ringbus journal rm\" removes it\n", name)
 		}
 	}
 	return done, errors.Join(append(errs, node.Close())...)

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -57,52 +55,12 @@ func streamName(c *cobra.Command, name string) error {
 }
 
 func newStreamRm(g *global) *cobra.Command {
-	return &cobra.Command{
+	return newRmOf(g, &cobra.Command{
 		Use:     "rm STREAM...",
 		Short:   "Remove streams",
 		Long:    `Remove streams that nobody has open, with the groups that they have, and give their memory back.`,
 		Example: `  ringbus stream rm work`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return misused(c, "say which streams")
-			}
-			for _, a := range args {
-				if err := streamName(c, a); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			done, err := g.removeStreams(args)
-			if g.json {
-				return errors.Join(err, printJSON(map[string][]string{"streams": done}))
-			}
-			return err
-		},
-	}
-}
-
-func (g *global) removeStreams(names []string) (done []string, err error) {
-	done = []string{}
-	node, err := g.join()
-	if err != nil {
-		return done, err
-	}
-	var errs []error
-	for _, name := range names {
-		err := streams.Remove(node, name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			err = fmt.Errorf("there is no stream %q on bus %q: \"ringbus ls\" lists those that are there", name, g.bus)
-		case errors.Is(err, segment.ErrInUse):
-			err = fmt.Errorf("%w; end that program first", err)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		done = append(done, name)
-	}
-	return done, errors.Join(append(errs, node.Close())...)
+	}, "streams", streams.Remove, func(name string, _ error) error {
+		return fmt.Errorf("there is no stream %q on bus %q: \"ringbus ls\" lists those that are there", name, g.bus)
+	})
 }

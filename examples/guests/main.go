@@ -97,10 +97,17 @@ func get(ctx context.Context, node *ringbus.Node) error {
 		return stream.Dial(ctx, node, "web")
 	}, DisableKeepAlives: true}}
 	for {
-		resp, err := c.Get("http://web/?who=" + node.Name())
-		if errors.Is(err, stream.ErrRefused) && ctx.Err() == nil {
-			time.Sleep(10 * time.Millisecond)
-			continue
+		ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://web/?who="+node.Name(), nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.Do(ask)
+		if errors.Is(err, stream.ErrRefused) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+			}
 		}
 		if err != nil {
 			return err
